@@ -1,0 +1,295 @@
+"""Samples from a short description: the mixture, handwritten digits, or a file.
+
+Nothing is repaired silently: labels are never remapped, rows never dropped.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import DataFileError, ProblemError
+from .problem import GaussianMixture, Sample, as_generator
+
+__all__ = ["read_sample"]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+_Number = TypeVar("_Number", int, float)
+
+_FORMS = '"mixture[:key=value,...]", "digits:3,8[,centred]", "FILE.npz" or "FILE.csv"'
+_MIXTURE_DEFAULTS: dict[str, str] = {
+    "dimension": "20",
+    "n": "12",
+    "kappa": "1.5",
+    "sigma": "1",
+    "separability": "0",
+}
+_DIGIT_IMAGES = 60
+
+
+def read_sample(spec: str | os.PathLike[str], seed: int = 0, n: int | None = None) -> Sample:
+    """Read or draw a sample from a short description.
+
+    Parameters
+    ----------
+    spec : str or path
+        * "mixture" or "mixture:key=value,...": `GaussianMixture` with the keys dimension (20),
+          n (12), kappa (1.5), sigma (1) and separability (0; "none" draws without conditioning).
+        * "digits:3,8": two classes of scikit-learn's embedded 8 x 8 handwritten digits, pixels
+          divided by 16 so that they lie in [0, 1]; the first class gets +1, the second -1. Raw
+          pixels are not negative, so every pair of unlike digits violates separability;
+          "digits:3,8,centred" subtracts the mean of the drawn images first.
+        * "FILE.npz": arrays x [m, d] and y [m].
+        * "FILE.csv": comma-separated, the last column is the label; a header row is recognised by
+          a last cell that is not a number.
+    seed : int
+        Decides the draw: the mixture, which digits, which rows of a file.
+    n : int, optional
+        Number of samples. Mixture: overrides the default 12. Digits: 60 unless given, half of each
+        class (the first has one more if n is odd), alternating, first class first. Files: all rows
+        unless given, else n rows drawn without replacement, in the order of the file.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    DataFileError
+        The description or the file does not hold what is expected; says what was found. Two-valued
+        labels of a file that are not -1/+1 are an error that says how to map them.
+    ProblemError
+        A mixture parameter outside its range.
+    SamplingError
+        A mixture that cannot be conditioned on the separability asked for.
+
+    Examples
+    --------
+    >>> read_sample("mixture:n=6,kappa=3")
+    Sample(n=6, dimension=20, labels: 3 of +1, 3 of -1)
+    >>> read_sample("digits:3,8", n=10)
+    Sample(n=10, dimension=64, labels: 5 of +1, 5 of -1)
+    """
+    text = os.fspath(spec)
+    _require_count(text, n)
+    head, _, tail = text.partition(":")
+    if head == "mixture":
+        return _read_mixture(text, tail, seed, n)
+    if head == "digits":
+        return _read_digits(text, tail, seed, n)
+    readers = {".npz": _read_npz, ".csv": _read_csv}
+    path = Path(text)
+    if path.suffix.lower() not in readers:
+        raise DataFileError(f"{text!r} is not a data source; expected {_FORMS}")
+    if not path.is_file():
+        raise DataFileError(f"{text}: " + ("not a file" if path.exists() else "no such file"))
+    return _choose_rows(text, readers[path.suffix.lower()](path), seed, n)
+
+
+def _require_count(text: str, n: int | None) -> None:
+    whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
+    if n is not None and not (whole and n >= 1):
+        raise DataFileError(f"{text}: n is {n!r}, expected a whole number >= 1")
+
+
+# ---------------------------------------------------------------- mixture and digits
+
+
+def _read_mixture(text: str, tail: str, seed: int, n: int | None) -> Sample:
+    given = _key_values(text, tail)
+    if n is not None:
+        if "n" in given:
+            raise DataFileError(f"{text}: n is given in the description and as n={n}; give one")
+        given["n"] = str(n)
+    values = _MIXTURE_DEFAULTS | given
+    level = values["separability"]
+    mixture = GaussianMixture(
+        _number(text, "dimension", values["dimension"], int),
+        _number(text, "kappa", values["kappa"], float),
+        _number(text, "sigma", values["sigma"], float),
+    )
+    return mixture.sample(
+        _number(text, "n", values["n"], int),
+        seed,
+        None if level.lower() == "none" else _number(text, "separability", level, float),
+    )
+
+
+def _key_values(text: str, tail: str) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for part in tail.split(",") if tail else []:
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or key not in _MIXTURE_DEFAULTS or key in given:
+            known = ", ".join(_MIXTURE_DEFAULTS)
+            raise DataFileError(
+                f"{text}: {part.strip()!r} is not understood; expected key=value, each of "
+                f"{known} at most once"
+            )
+        given[key] = value
+    return given
+
+
+def _number(text: str, key: str, value: str, kind: type[_Number]) -> _Number:
+    try:
+        return kind(value)
+    except ValueError as error:
+        wanted = "a whole number" if kind is int else "a number"
+        raise DataFileError(f"{text}: {key} is {value!r}, expected {wanted}") from error
+
+
+def _read_digits(text: str, tail: str, seed: int, n: int | None) -> Sample:
+    first, second, centred = _digit_classes(text, tail)
+    images, target = _embedded_digits(text)
+    count = _DIGIT_IMAGES if n is None else n
+    if count < 2:
+        raise DataFileError(f"{text}: n is {count}, two classes need n >= 2")
+    generator = as_generator(seed)
+    rows = np.empty(count, dtype=np.int64)
+    for start, digit in enumerate((first, second)):
+        available = np.flatnonzero(target == digit)
+        wanted = len(rows[start::2])
+        if wanted > len(available):
+            raise DataFileError(
+                f"{text}: n={count} needs {wanted} images of the digit {digit}, there are "
+                f"{len(available)}; lower n"
+            )
+        rows[start::2] = generator.permutation(available)[:wanted]
+    x = images[rows] / 16.0
+    return Sample(
+        x - x.mean(axis=0) if centred else x, np.where(np.arange(count) % 2 == 0, 1.0, -1.0)
+    )
+
+
+def _digit_classes(text: str, tail: str) -> tuple[int, int, bool]:
+    pieces = [piece.strip() for piece in tail.split(",")]
+    centred = pieces[2:] == ["centred"]
+    digits = pieces[:2] if centred else pieces
+    single = all(len(piece) == 1 and piece in "0123456789" for piece in digits)
+    if len(digits) != 2 or not single or digits[0] == digits[1]:
+        raise DataFileError(
+            f'{text}: expected two different digits 0 to 9, as in "digits:3,8" or '
+            '"digits:3,8,centred"'
+        )
+    return int(digits[0]), int(digits[1]), centred
+
+
+def _embedded_digits(text: str) -> tuple[FloatArray, NDArray[np.int64]]:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataFileError(
+            f"{text}: the digits come with scikit-learn, which is not installed; "
+            "install overalign[deepnet] or scikit-learn"
+        ) from error
+    images, target = load_digits(return_X_y=True)
+    return np.asarray(images, dtype=np.float64), np.asarray(target, dtype=np.int64)
+
+
+# ---------------------------------------------------------------- files
+
+
+# What numpy and zipfile raise on files that are damaged, encrypted or something else.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def _read_npz(path: Path) -> Sample:
+    try:
+        # numpy leaves a file it opened itself open when the archive in it is damaged
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            names = list(archive.files)
+            arrays = [archive[name] for name in ("x", "y") if name in names]
+    except _UNREADABLE as error:
+        raise DataFileError(
+            f"{path}: not a readable .npz of plain numbers ({error}); expected what "
+            "numpy.savez(file, x=..., y=...) writes"
+        ) from error
+    if len(arrays) < 2:
+        missing = " and ".join(repr(name) for name in ("x", "y") if name not in names)
+        raise DataFileError(
+            f"{path}: {missing} not found, expected arrays 'x' [n, d] and 'y' [n]; arrays found: "
+            + (", ".join(map(repr, names)) or "none")
+        )
+    return _file_sample(path, *arrays)
+
+
+def _read_csv(path: Path) -> Sample:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataFileError(f"{path}: not a readable text file ({error})") from error
+    if lines and not _is_number(lines[0][1][-1]):
+        del lines[0]
+    if not lines:
+        raise DataFileError(f"{path}: no rows of numbers found")
+    table = np.array([_csv_row(path, number, cells, lines[0]) for number, cells in lines])
+    return _file_sample(path, table[:, :-1], table[:, -1])
+
+
+def _csv_row(
+    path: Path, number: int, cells: list[str], first: tuple[int, list[str]]
+) -> list[float]:
+    if len(cells) < 2:
+        raise DataFileError(
+            f"{path}: line {number} has 1 column, expected comma-separated inputs and a label last"
+        )
+    if len(cells) != len(first[1]):
+        raise DataFileError(
+            f"{path}: line {number} has {len(cells)} columns, line {first[0]} has {len(first[1])}"
+        )
+    for column, cell in enumerate(cells, start=1):
+        if not _is_number(cell):
+            raise DataFileError(
+                f"{path}: line {number}, column {column} holds {cell.strip()!r}, expected a number"
+            )
+    return [float(cell) for cell in cells]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _file_sample(path: Path, x: ArrayLike, y: ArrayLike) -> Sample:
+    try:
+        sample = Sample(x, y)
+    except ProblemError as error:
+        raise DataFileError(f"{path}: {error}") from error
+    values = np.unique(sample.y)
+    if len(values) == 2 and not sample.is_classification:
+        low, high = values
+        raise DataFileError(
+            f"{path}: the labels are {low:g} and {high:g}, expected -1 and +1; nothing is mapped "
+            f"silently, so store y = where(y == {high:g}, 1, -1) (or swap the classes); "
+            "for a regression with two target values build a Sample from the arrays"
+        )
+    return sample
+
+
+def _choose_rows(text: str, sample: Sample, seed: int, n: int | None) -> Sample:
+    if n is None:
+        return sample
+    if n > sample.n:
+        raise DataFileError(f"{text}: n={n} rows asked for, the file has {sample.n}")
+    rows = np.sort(as_generator(seed).choice(sample.n, size=n, replace=False))
+    return Sample(sample.x[rows], sample.y[rows])

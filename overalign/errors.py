@@ -1,0 +1,79 @@
+"""Named exceptions: each message says what failed, where, by how much, and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DataFileError",
+    "OveralignError",
+    "ProblemError",
+    "SamplingError",
+    "ToleranceError",
+]
+
+
+class OveralignError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Examples
+    --------
+    >>> from overalign.errors import OveralignError, ProblemError
+    >>> issubclass(ProblemError, OveralignError)
+    True
+    """
+
+
+class ProblemError(OveralignError, ValueError):
+    """Data, labels, a network or a loss cannot be used as given.
+
+    Examples
+    --------
+    >>> from overalign.errors import ProblemError
+    >>> from overalign.problem import Sample
+    >>> try:
+    ...     Sample([[1.0, float("nan")]], [1])
+    ... except ProblemError as error:
+    ...     print(error)
+    x[0, 1] is nan (row 0); remove or repair the row, every number must be finite
+    """
+
+
+class ToleranceError(OveralignError, ValueError):
+    """A tolerance is not positive, or below what float64 can deliver.
+
+    Examples
+    --------
+    >>> from overalign.errors import ToleranceError
+    >>> issubclass(ToleranceError, ValueError)
+    True
+    """
+
+
+class DataFileError(OveralignError, ValueError):
+    """A data source does not hold what is expected; the message names what was found.
+
+    Examples
+    --------
+    >>> from overalign.data import read_sample
+    >>> from overalign.errors import DataFileError
+    >>> try:
+    ...     read_sample("missing.npz")
+    ... except DataFileError as error:
+    ...     print(error)
+    missing.npz: no such file
+    """
+
+
+class SamplingError(OveralignError, RuntimeError):
+    """A conditional sample cannot be drawn; the message gives the acceptance rate met.
+
+    Examples
+    --------
+    >>> from overalign.errors import SamplingError
+    >>> from overalign.problem import GaussianMixture
+    >>> mixture = GaussianMixture(20, kappa=0.0, sigma=1.0)
+    >>> try:
+    ...     mixture.sample_with_report(20, seed=0, separability=0.0, method="rejection")
+    ... except SamplingError as error:
+    ...     print("accepted 0 of" in str(error))
+    True
+    """
