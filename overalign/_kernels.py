@@ -10,6 +10,9 @@ method, make a substep; a substep ends at each kink.
 
 Conventions: a neuron is stored as ``exp(scale) * (weights, output)``; ``signs`` holds its pattern,
 +1 active, -1 inactive, 0 sliding on the kink; ``products`` are ``<weights, x_i>``.
+
+All kernels stand in this one file because numba's cache on disk is keyed by the file of the caller:
+it would not notice a change of a callee in another file.
 """
 
 from __future__ import annotations
@@ -19,11 +22,15 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+ENTRY_POINTS = ("integrate", "replay")
+
 
 def compiled(function: Any) -> Any:
     """Compile, and keep the machine code on disk where some cache folder can be written."""
     options: dict[str, Any] = {
         "nogil": True,
+        "no_cpython_wrapper": function.__name__ not in ENTRY_POINTS,  # saves compile time
+        "no_cfunc_wrapper": True,
         "error_model": "numpy",
         "fastmath": {"reassoc", "contract", "nsz"},
     }
@@ -78,7 +85,7 @@ def scale(vector, factor):
 
 
 @compiled
-def residual(kind: int, weight: float, y: float, f: float) -> float:
+def residual(kind, weight, y, f):
     """Minus the derivative of the risk with respect to one output."""
     if kind == SQUARE:
         return weight * (y - f)
@@ -92,7 +99,7 @@ def residual(kind: int, weight: float, y: float, f: float) -> float:
 
 
 @compiled
-def stiffness(kind: int, weight: float, c: float) -> float:
+def stiffness(kind, weight, c):
     """Derivative of a residual with respect to its output, from the residual."""
     if kind == SQUARE:
         return -weight
@@ -102,7 +109,7 @@ def stiffness(kind: int, weight: float, c: float) -> float:
 
 
 @compiled
-def sample_loss(kind: int, y: float, f: float) -> float:
+def sample_loss(kind, y, f):
     """Loss of one sample, before weight and reduction."""
     if kind == SQUARE:
         return 0.5 * (f - y) ** 2
@@ -183,13 +190,13 @@ def time_to_turn(gamma, output, along):
 
 
 class Problem(NamedTuple):
-    """Data and loss: x [n, d], its transpose, y [n], norms of the rows of x [n], kind and weight."""
+    """Data and loss: x [n, d], its transpose, y [n], norms of the rows of x, kind, weight."""
 
     x: Any
     columns: Any
     y: Any
     norms: Any
-    kind: int
+    kind: Any
     weight: float
 
 
@@ -229,7 +236,8 @@ def make_scratch(n, dimension):
     capacity = min(n, 2 * dimension + 16)
     return Scratch(
         np.zeros(n), np.zeros(dimension), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
-        np.zeros(n), np.zeros(n, np.int8), np.zeros(n), np.zeros(dimension), np.zeros(2), np.zeros(capacity, np.int64),
+        np.zeros(n), np.zeros(n, np.int8), np.zeros(n), np.zeros(dimension), np.zeros(2),
+        np.zeros(capacity, np.int64),
         np.zeros((capacity, dimension)), np.zeros((capacity, capacity)), np.zeros(capacity),
     )  # fmt: skip
 
@@ -350,7 +358,10 @@ def magnus_averages(residuals, k, start, end, early, late):
 
 @compiled
 def sum_active(problem, c, signs, active, drive):
-    """``drive`` = sum of c_i x_i over the active samples, ``active`` = c masked; returns its scale."""
+    """``drive`` = sum of c_i x_i over the active samples, ``active`` = c masked.
+
+    Returns the sum of |c_i| ||x_i||, against which rounding in ``drive`` is measured.
+    """
     x = problem.x
     size = 0.0
     scale(drive, 0.0)
@@ -472,7 +483,7 @@ def room_to_slide(problem, residuals, k, tau, signs, scratch):
 
 @compiled
 def end_of_slide(problem, residuals, k, start, end, signs, scratch):
-    """First time in [start, end] (bisection with secants) at which a share leaves [0, 1], or end."""
+    """First time in [start, end] at which a share leaves [0, 1], or end: bisection and secants."""
     room = room_to_slide(problem, residuals, k, end, signs, scratch)
     if room >= 0.0:
         return end
@@ -585,13 +596,14 @@ def frozen_advance(gamma, duration, signs, skip, scratch):
         turn = time_to_turn(gamma, output, along)
         piece = min(duration - used, turn)
         decay, sigma, _ = frozen_flow(gamma, piece, output, along)
-        nearest, crossed = np.inf, CROSSED_NOTHING
+        nearest = np.inf
+        crossed: Any = CROSSED_NOTHING
         for i in range(signs.size):
-            if signs[i] * sigma * slope[i] < 0.0 and i != skip:
-                if signs[i] * (decay * products[i] + sigma * slope[i]) < 0.0:
-                    needed = max(signs[i] * products[i], 0.0) / abs(slope[i])
-                    if needed < nearest:
-                        nearest, crossed = needed, i
+            falls = signs[i] * sigma * slope[i] < 0.0 and i != skip
+            if falls and signs[i] * (decay * products[i] + sigma * slope[i]) < 0.0:
+                needed = max(signs[i] * products[i], 0.0) / abs(slope[i])
+                if needed < nearest:
+                    nearest, crossed = needed, i
         if crossed >= 0:
             gain = nearest if sigma > 0.0 else -nearest
             piece = min(time_to_gain(gamma, output, along, gain), piece)
@@ -733,7 +745,9 @@ def advance_switching(
             if before[i] != signs[i]:
                 products[i] = 0.0
                 record(events, began + now * step, neuron, i, before[i], signs[i])
-        record_corner(problem, now, step, before, signs, amplitude, kink_tolerance, scratch, corners)
+        record_corner(
+            problem, now, step, before, signs, amplitude, kink_tolerance, scratch, corners
+        )
     return False
 
 
@@ -920,10 +934,10 @@ def order_by_pattern(signs):
 
 @compiled
 def same_pattern(first, second):
+    differing = 0
     for i in range(first.size):
-        if first[i] != second[i]:
-            return False
-    return True
+        differing += first[i] != second[i]
+    return differing == 0
 
 
 class Method(NamedTuple):
@@ -981,9 +995,8 @@ def sweep(problem, method, residuals, began, length, reach, state, new, work, ev
     for j in order_by_pattern(state.signs):
         if leader < 0 or not same_pattern(state.signs[leader], state.signs[j]):
             leader = j
-            fastest = max(
-                fastest, fill_tables(problem, residuals, state.signs[j], tables, scratch)
-            )
+            speed = fill_tables(problem, residuals, state.signs[j], tables, scratch)
+            fastest = max(fastest, speed)
         copy_neuron(new, state, j)
         weights, amplitude = new.weights[j], new.amplitude[j]
         products, signs = new.products[j], new.signs[j]
@@ -1011,7 +1024,9 @@ def sweep(problem, method, residuals, began, length, reach, state, new, work, ev
 
 
 class Stop(NamedTuple):
-    kind: int
+    """Kind and target of the stop, the samples that count, the limit on the steps tried."""
+
+    kind: Any
     target: float
     mask: Any  # [n] samples that count
     max_steps: int
@@ -1365,17 +1380,45 @@ def step_factor(method, error):
 
 
 @compiled
-def why_over(stop, problem, state, fastest, work):
+def is_dead(state):
+    for j in range(state.signs.shape[0]):
+        for i in range(state.signs.shape[1]):
+            if state.signs[j, i] != INACTIVE:
+                return False
+    return True
+
+
+@compiled
+def is_stationary(stop, problem, method, state, time, fastest, c, distance):
+    """Whether the field has vanished: to rounding, or to the tolerance with the risk at rest.
+
+    The sum over neurons of ||G||^2 (v^2 + ||w||^2) bounds the speed of the risk; at rest means that
+    at this speed the target is a million times the time passed away.
+    """
+    if fastest == 0.0 or stop.kind != STOP_RISK:
+        return fastest == 0.0
+    size, squares = 0.0, 0.0
+    for i in range(c.size):
+        size += abs(c[i]) * problem.norms[i]
+    if fastest > 1e3 * method.tolerance * size:
+        return False
+    for j in range(state.amplitude.shape[0]):
+        square = state.amplitude[j, 0] ** 2 + dot(state.weights[j], state.weights[j])
+        squares += np.exp(2.0 * state.amplitude[j, 1]) * square
+    left = stop.target * np.expm1(distance)
+    return left > 1e6 * time * fastest * fastest * squares
+
+
+@compiled
+def why_over(stop, problem, method, state, time, distance, fastest, work):
     """The reason to end before the stop: no neuron moves, or the risk left cannot fall."""
-    if fastest == 0.0:
-        for j in range(state.signs.shape[0]):
-            for i in range(state.signs.shape[1]):
-                if state.signs[j, i] != INACTIVE:
-                    return STATIONARY
+    c = work.values[0]
+    if is_dead(state):
         return DEAD
-    if stop.kind == STOP_RISK:
-        if uncovered_risk(stop, problem, state, work.values[0], work.scratch) > 0.0:
-            return STALLED
+    if is_stationary(stop, problem, method, state, time, fastest, c, distance):
+        return STATIONARY
+    if stop.kind == STOP_RISK and uncovered_risk(stop, problem, state, c, work.scratch) > 0.0:
+        return STALLED
     return STEP_LIMIT
 
 
@@ -1392,6 +1435,15 @@ def keep_accepted(work):
 
 
 @compiled
+def start_next(work):
+    """The end of the step becomes the start of the next one."""
+    last = work.values.shape[0] - 1
+    copy_to(work.outputs[0], work.outputs[last])
+    copy_to(work.values[0], work.values[last])
+    work.log_norms[0] = work.log_norms[last]
+
+
+@compiled
 def integrate(problem, method, stop, weights, output, log_scale, control):
     """Integrate from time zero to the stop.
 
@@ -1401,7 +1453,6 @@ def integrate(problem, method, stop, weights, output, log_scale, control):
     another thread, which can set its last entry to end the integration.
     """
     work = make_step(method.nodes, output.size, problem.y.size, weights.shape[1])
-    last = method.nodes.size - 1
     events = make_events(0)
     state = start_state(problem, weights, output, log_scale)
     settle_start(problem, state, work)
@@ -1410,10 +1461,10 @@ def integrate(problem, method, stop, weights, output, log_scale, control):
     steps, tried, time, previous = 0, 0, 0.0, 0.0
     distance = distance_to(stop, problem, work.outputs[0], work.log_norms[0], time)
     why = AT_START if distance <= 0.0 else STEP_LIMIT
-    length = 0.5 / max(class_speed(problem, work.values[0], work.tables.drive), 1e-300)
     longest = longest_step(problem, method, work, log_output_bound(problem, state))
-    if longest < np.inf:
-        length = longest
+    length = longest
+    if not length < np.inf:
+        length = 0.5 / max(class_speed(problem, work.values[0], work.tables.drive), 1e-300)
     while why == STEP_LIMIT and tried < stop.max_steps:
         tried += 1
         control[0], control[1], control[2] = time, distance, tried
@@ -1449,14 +1500,12 @@ def integrate(problem, method, stop, weights, output, log_scale, control):
         time += length
         previous = length
         state, new = new, state
-        copy_to(work.outputs[0], work.outputs[last])
-        copy_to(work.values[0], work.values[last])
-        work.log_norms[0] = work.log_norms[last]
+        start_next(work)
         if node > 0 or (stop.kind == STOP_TIME and time >= stop.target):
             why = TARGET
         else:
             distance = distance_to(stop, problem, work.outputs[0], work.log_norms[0], time)
-            why = why_over(stop, problem, state, fastest, work)
+            why = why_over(stop, problem, method, state, time, distance, fastest, work)
             length *= step_factor(method, error)
             longest = longest_step(problem, method, work, log_output_bound(problem, state))
     return (why, time, distance, state, work.outputs[0], wave, steps,
@@ -1476,9 +1525,7 @@ def save(saved, position, state):
     for j in range(state.signs.shape[0]):
         copy_to(saved.weights[position, j], state.weights[j])
         copy_to(saved.amplitude[position, j], state.amplitude[j])
-        add_outputs(
-            state.signs[j], state.products[j], state.amplitude[j], saved.outputs[position]
-        )
+        add_outputs(state.signs[j], state.products[j], state.amplitude[j], saved.outputs[position])
 
 
 @compiled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "DataFileError",
+    "OutputError",
     "OveralignError",
     "ProblemError",
     "SamplingError",
@@ -60,6 +61,21 @@ class DataFileError(OveralignError, ValueError):
     ... except DataFileError as error:
     ...     print(error)
     missing.npz: no such file
+    """
+
+
+class OutputError(OveralignError, OSError):
+    """A result cannot be written or read; the message names the path and what is in the way.
+
+    Examples
+    --------
+    >>> from overalign.errors import OutputError
+    >>> from overalign.records import require_writable
+    >>> try:
+    ...     require_writable("/missing/folder/flow.nc")
+    ... except OutputError as error:
+    ...     print(error)
+    /missing/folder: the folder does not exist; create it or choose another
     """
 
 

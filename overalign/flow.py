@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -49,7 +49,7 @@ Over = Literal["all", "positive", "negative"]
 
 SMALLEST_TOLERANCE = 1e-12  # below this, rounding in the residuals decides
 SUBSTEPS = 4  # per step; 3 takes more steps, 5 more frozen flows at the same accuracy
-REFINEMENT = 8.0  # between the two local tolerances of a pair
+REFINEMENT = 25.0  # between the two local tolerances: see validation/solver_honest_tolerance
 MAX_REFINEMENTS = 6
 
 
@@ -65,7 +65,9 @@ class Outcome(enum.Enum):
     REACHED = "The stop was reached."
     ALREADY_THERE = "The start is already at or past the stop; nothing was integrated."
     DEAD = "Every neuron is inactive on every sample: the network is dead and cannot move."
-    STATIONARY = "The field on every neuron is zero to rounding: a stationary point, not the stop."
+    STATIONARY = (
+        "The field on every neuron has vanished: this is a stationary point above the target."
+    )
     STALLED = (
         "The stop cannot be reached: samples on which no neuron is active, and which no neuron "
         "approaches, alone hold more risk than the target."
@@ -306,8 +308,8 @@ class Trajectory:
     error_estimate: float
     frozen_flows: int
     steps: int
-    final: Snapshot
-    _solution: _Solution
+    final: Snapshot = field(repr=False)
+    _solution: _Solution = field(repr=False)
 
     @property
     def status(self) -> str:
@@ -394,14 +396,9 @@ class Trajectory:
             after = int(kinks.after[later[0]]) if later.size else 0
             start = float(kinks.time[index])
             rows.append((int(kinks.neuron[index]), int(kinks.sample[index]), start, end, after))
-        columns = list(zip(*rows, strict=True)) if rows else [[]] * 5
-        return Slides(
-            np.array(columns[0], dtype=np.int64),
-            np.array(columns[1], dtype=np.int64),
-            np.array(columns[2], dtype=np.float64),
-            np.array(columns[3], dtype=np.float64),
-            np.array(columns[4], dtype=np.int64),
-        )
+        table = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+        whole = table.astype(np.int64)
+        return Slides(whole[0], whole[1], table[2], table[3], whole[4])
 
 
 # ------------------------------------------------------------------------------------------ solve
@@ -583,11 +580,13 @@ def _check_reachable(sample: Sample, stop: Stop, loss: Loss) -> None:
         if not isinstance(loss, SquareLoss):
             log_odds = np.log(np.count_nonzero(y > 0) / np.count_nonzero(y < 0))
             best = float(log_odds if isinstance(loss, LogisticLoss) else 0.5 * log_odds)
-        floor += loss.risk(np.full(y.size, best), y) * loss.weight(counted.sum()) / loss.weight(y.size)
+        floor += (
+            loss.risk(np.full(y.size, best), y) * loss.weight(counted.sum()) / loss.weight(y.size)
+        )
     if floor >= stop.target:
         raise ProblemError(
-            f"the risk cannot fall to {stop.target:g}: samples with equal x and different y keep it "
-            f"above {floor:g}; remove them (Sample.repeated lists them) or stop earlier"
+            f"the risk cannot fall to {stop.target:g}: samples with equal x and different y keep "
+            f"it above {floor:g}; remove them (Sample.repeated lists them) or stop earlier"
         )
 
 
@@ -859,7 +858,9 @@ def solve_many(
     return results.dataset(alphas, stop, loss, tolerance)
 
 
-def _check_batch(samples: Sequence[Sample], networks: Sequence[Network], alphas: FloatArray) -> None:
+def _check_batch(
+    samples: Sequence[Sample], networks: Sequence[Network], alphas: FloatArray
+) -> None:
     if len(samples) != len(networks) or not samples:
         raise ProblemError(
             f"{len(samples)} samples and {len(networks)} networks: sample k goes with network k, "

@@ -1,6 +1,6 @@
 """Independent reference integrators for two-layer ReLU gradient flow.
 
-Nothing here imports the package under test: plain arrays in, plain arrays out, and only numpy and scipy.
+Nothing here imports the package under test: plain arrays in, plain arrays out, numpy and scipy.
 `kinks` integrates problems without sliding, `sliding` the Clarke subgradient flow in general.
 """
 

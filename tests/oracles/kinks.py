@@ -4,15 +4,19 @@ The flow of f(x) = sum_j v_j relu(<w_j, x>) is
 
     w_j' = v_j G_j,   v_j' = <w_j, G_j>,   G_j = sum over samples active on neuron j of c_i x_i,
 
-with c_i = -d risk / d f_i. For a fixed set of activation bits the field is analytic. The eighth-order
-Dormand-Prince pair (coefficients: attributes of `scipy.integrate.DOP853`) is stepped by hand with the bits
-held fixed. Each step's interpolant, a polynomial of degree 7, is turned into Bernstein form: coefficients
-of one sign prove that a product <w_j, x_i> has no root in the step, so that no double crossing is missed.
-At the first root the step is repeated with exactly that length (the interpolant is one order less accurate
-than the step), corrected by one Newton step, the bit is flipped by hand, and the integration restarts.
+with c_i = -d risk / d f_i. For a fixed set of activation bits the field is analytic. The
+eighth-order Dormand-Prince pair (coefficients: attributes of `scipy.integrate.DOP853`) is stepped
+by hand with the bits held fixed. Each step's interpolant, a polynomial of degree 7, is turned into
+Bernstein form: coefficients of one sign prove that a product <w_j, x_i> has no root in the step, so
+that no double crossing is missed. At the first root the step is repeated with exactly that length
+(the interpolant is one order less accurate than the step), corrected by one Newton step, the bit is
+flipped by hand, and the integration restarts.
 
-Every neuron carries its own power of two, so that any starting size (log_alpha = -5000 included) is an
-ordinary number, and its error is measured relative to its own norm.
+Every neuron carries its own power of two, so that any starting size (log_alpha = -5000 included) is
+an ordinary number, and its error is measured relative to its own norm.
+
+Limits. Where a residual has fallen to its own round-off (square loss far below any sensible risk)
+the bits are decided by noise, and the flow ends in `StopNotReached`.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ Stop = tuple[str, float]
 
 KINDS = ("logistic", "exponential", "square")
 STOPS = ("risk", "risk_positive", "risk_negative", "time", "margin")
+#: A flow still short of its stop at this time never gets there.
+LATEST = 1e12
 #: A product below this, relative to ||w_j|| ||x_i||, is round-off.
 NOISE = 1e-14
 
@@ -119,7 +125,7 @@ class FlowResult:
 
 # ------------------------------------------------------------------------- polynomials on one step
 def _bernstein_matrix() -> Array:
-    """Rows: Bernstein coefficients (degree 7) of 1 and the seven functions of DOP853's interpolant."""
+    """Rows: Bernstein coefficients (degree 7) of 1 and the interpolant's seven functions."""
     powers = [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (3, 3), (4, 3)]
     rows = np.zeros((8, 8))
     for row, (a, b) in zip(rows, powers, strict=True):
@@ -133,7 +139,7 @@ BERNSTEIN = _bernstein_matrix()
 
 
 def split(coefficients: Array, at: float) -> tuple[Array, Array]:
-    """Bernstein coefficients [..., k] of a polynomial's parts on [0, at] and [at, 1] (de Casteljau)."""
+    """Bernstein coefficients [..., k] on [0, at] and on [at, 1] (de Casteljau)."""
     rows = [coefficients]
     while rows[-1].shape[-1] > 1:
         rows.append((1 - at) * rows[-1][..., :-1] + at * rows[-1][..., 1:])
@@ -157,10 +163,10 @@ def _value(at: float, coefficients: Array) -> float:
 
 
 def first_fall(coefficients: Array, depth: int = 0) -> float | None:
-    """First point of [0, 1] at which a Bernstein polynomial that starts >= 0 becomes negative, or None.
+    """First point of [0, 1] where a Bernstein polynomial that starts >= 0 turns negative, or None.
 
-    A single sign change of the coefficients is a single root (variation diminishing), found by brentq;
-    otherwise the interval is halved, left half first.
+    A single sign change of the coefficients is a single root (variation diminishing), found by
+    brentq; otherwise the interval is halved, left half first.
     """
     rest = _deflate(coefficients)
     if rest.min() >= 0.0:
@@ -219,7 +225,7 @@ class Step:
         self.slopes[k] = self.flow.velocity(self._moved(row))
 
     def error(self) -> float:
-        """Largest estimated error of any neuron relative to its own size (the pair's 5-3 estimate)."""
+        """Largest error of any neuron relative to its own size (the pair's 5-3 estimate)."""
         size = np.maximum(np.linalg.norm(self.start, axis=1), np.linalg.norm(self.end, axis=1))
         size = np.where(size > 0, size, 1.0)
         five, three = (
@@ -423,7 +429,7 @@ class Flow:
 
     def advance(self, step: Step, event: Event | None, stop: Stop) -> None:
         """Move the state to the event, or to the end of the step."""
-        if event is None or event.part == 1.0 and stop[0] == "time":
+        if event is None or (event.part == 1.0 and stop[0] == "time"):
             self.state, self.time = step.end, self.time + step.length
             return
         length = event.part * step.length
@@ -459,8 +465,12 @@ class Flow:
                 raise StopNotReached(f"step size underflow at time {self.time:.6g}")
 
     def run(self, stop: Stop, tolerance: float, max_steps: int) -> None:
-        """Integrate to the stop."""
+        """Integrate to the stop. Overflow in a step too long is a reason to reject it, no more."""
         _check(stop)
+        with np.errstate(all="ignore"):
+            self._run(stop, tolerance, max_steps)
+
+    def _run(self, stop: Stop, tolerance: float, max_steps: int) -> None:
         length = 0.0
         while self.gap(stop, self.state) > 0:
             slope = self.velocity(self.state)
@@ -474,8 +484,8 @@ class Flow:
                 return
             if event is not None:
                 self.handle(event)
-            self.watch_progress(event, max_steps)
             self.rebase()
+            self.watch_progress(event, max_steps)
             length = following
 
     def fastest(self, slope: Array) -> float:
@@ -489,7 +499,8 @@ class Flow:
     def watch_progress(self, event: Event | None, max_steps: int) -> None:
         """Raise rather than loop for ever."""
         self.idle = self.idle + 1 if event is not None and event.part == 0.0 else 0
-        if self.idle > 2 * self.mask.size + 100 or self.steps >= max_steps:
+        stuck = self.idle > 2 * self.mask.size + 100 or not self.time < LATEST
+        if stuck or self.steps >= max_steps:
             raise StopNotReached(f"no stop after {self.steps} steps, time {self.time:.6g}")
         if event is None and not np.any(self.velocity(self.state)):
             raise StopNotReached(f"the flow is at rest at time {self.time:.6g}")
@@ -498,7 +509,7 @@ class Flow:
         """Keyword arguments of `FlowResult`."""
         f = self.outputs(self.state)
         return {
-            "time": self.time,
+            "time": float(self.time),
             "weights": self.state[:, :-1].copy(),
             "output": self.state[:, -1].copy(),
             "log_scale": self.remainder + np.log(2.0) * (self.shift + self.exponent),
@@ -557,8 +568,9 @@ def kink_flow(
     weight : float
         Factor of every sample's loss: b / n for a mean, b for a sum.
     stop : tuple
-        ("risk", eta), ("risk_positive", eta), ("risk_negative", eta): weight times the sum over those
-        samples falls to eta; ("margin", m): the smallest y f rises to m; ("time", t).
+        ("risk", eta), ("risk_positive", eta), ("risk_negative", eta): weight times the
+        sum over those samples falls to eta; ("margin", m): the smallest y f rises to m;
+        ("time", t).
     tolerance : float
         Local error of any neuron in one step, relative to its own norm.
 
@@ -567,7 +579,7 @@ def kink_flow(
     SlidingEncountered
         Both one-sided fields push a neuron onto a kink.
     StopNotReached
-        The flow rests, or `max_steps` were taken.
+        The flow rests, `max_steps` were taken, or the time passed `LATEST`.
     """
     flow = Flow(x, y, weights, output, log_alpha, kind, weight)
     flow.run(stop, tolerance, max_steps)

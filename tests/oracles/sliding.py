@@ -2,14 +2,15 @@
 
 Where a neuron sits on kinks S it moves with
 
-    w_j' = v_j (G_j + sum_{i in S} theta_i c_i x_i),   theta_i in [0, 1],   <w_j', x_k> = 0 for k in S,
+    w_j' = v_j (G_j + sum_{i in S} theta_i c_i x_i),  theta_i in [0, 1],  <w_j', x_k> = 0 on S,
 
 G_j the drive of its strictly active samples. Two schemes that share nothing but the model:
 
 `sliding_flow`
-    event driven, eighth order. Between events the drive is projected onto the orthogonal complement of
-    span{x_k : k in S}, afresh in every right-hand side. Events: a product changes sign (the bounded
-    least-squares problem at that point decides between crossing and sliding), or a theta leaves [0, 1].
+    event driven, eighth order. Between events the drive is projected onto the orthogonal
+    complement of span{x_k : k in S}, afresh in every right-hand side. Events: a product changes
+    sign (the bounded least-squares problem at that point decides between crossing and sliding), or
+    a theta leaves [0, 1].
 `catching_up`
     Euler's method, implicit in theta alone: the kinks that attract a neuron (v_j c_i < 0) enter a
     box-constrained quadratic programme for the new products. No events, no sets, first order.
@@ -29,10 +30,12 @@ from .kinks import Event, Flow, FlowResult, Step, Stop, pulls
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
+#: A theta this close to 0 or 1 is there: round-off of orthogonal inputs must not start a slide.
+BARELY = 1e-14
 
 
 class AmbiguousFlow(RuntimeError):
-    """The subgradient flow is not unique here (a neuron leaves a repelling kink)."""
+    """The flow is not unique here: a kink that a neuron sits on, or touches, repels it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class SlidingResult(FlowResult):
 
 
 class _Bases(NamedTuple):
-    """For the neurons that slide: an orthonormal basis of their kinks' span, and theta's linear map."""
+    """For the neurons that slide: orthonormal bases of their kinks' spans, and theta's maps."""
 
     neurons: Indices
     basis: Array
@@ -59,8 +62,11 @@ class SlidingFlow(Flow):
         self.slides: list[tuple[float, float, int, int]] = []
         self.open: dict[tuple[int, int], float] = {}
         self._frames: dict[int, tuple[Array, Array, Indices]] = {}
+        self._signs: dict[int, float] = {}
         self._bases: _Bases | None = None
         super().__init__(*problem)  # type: ignore[arg-type]
+        norms = np.linalg.norm(self.state[:, :-1], axis=1)
+        self.balanced = np.abs(norms - np.abs(self.state[:, -1])) <= 1e-12 * norms
 
     # ------------------------------------------------------------------------------- the field
     def project(self, drive: Array) -> Array:
@@ -83,6 +89,7 @@ class SlidingFlow(Flow):
         self.watched[j, samples] = False
         self.mask[j, samples] = 0.0
         self._frames.pop(j, None)
+        self._signs[j] = float(np.sign(self.state[j, -1]))
         if samples.size:
             u, s, vt = np.linalg.svd(self.x[samples], full_matrices=False)
             keep = s > 1e-12 * s[0]
@@ -103,9 +110,17 @@ class SlidingFlow(Flow):
         self._bases = _Bases(np.array(list(self._frames)), basis, solve, samples, used)
 
     def rebase(self) -> None:
-        """Put sliding neurons exactly on their kinks, then normalise."""
+        """Put sliding neurons exactly on their kinks, balanced ones in balance, then normalise.
+
+        Without the second, a neuron that decays along a kink returns once it has lost its digits.
+        """
         for j, (rows, _, _) in self._frames.items():
+            if self.state[j, -1] * self._signs[j] < 0:
+                where = f"on a kink, time {self.time:.6g}"
+                raise AmbiguousFlow(f"neuron {j}'s output changes sign {where}")
             self.state[j, :-1] -= rows.T @ (rows @ self.state[j, :-1])
+            if self.balanced[j]:
+                self.state[j, -1] = self._signs[j] * np.linalg.norm(self.state[j, :-1])
         super().rebase()
 
     def thetas(self, state: Array) -> Array:
@@ -193,7 +208,7 @@ class SlidingFlow(Flow):
         near = np.abs(self.products(self.state)[j]) <= 10 * self.noise(self.state)[j]
         near[i] = True
         near |= ~self.watched[j]
-        if force[i] > 0:
+        if force[i] >= 0:
             bits[i] = 1.0 - bits[i]
         held = np.flatnonzero(near & (force < 0))
         bits[held] = 0.0
@@ -202,7 +217,7 @@ class SlidingFlow(Flow):
         bits[held[part == 1]] = 1.0
         bits[held[(part > 0) & (part < 1)]] = 0.0
         self._record(j, bits)
-        self._check_crossing(j, i, force[i] > 0)
+        self._check_crossing(j, i, force[i] >= 0)
 
     def _record(self, j: int, bits: Array) -> None:
         for k in np.flatnonzero((bits != self.mask[j]) & self.watched[j]):
@@ -226,13 +241,15 @@ class SlidingFlow(Flow):
         if not held.size or not g.any():
             return np.zeros(held.size)
         inside = np.linalg.lstsq(rows.T, g, rcond=1e-12)[0] / most
-        if np.all((inside > 0) & (inside < 1)):
+        if np.all((inside > BARELY) & (inside < 1 - BARELY)):
             return inside
         scale = np.linalg.norm(g)
         solution = lsq_linear(
             rows.T / scale * most, g / scale, (0.0, 1.0), method="bvls", tol=1e-15
         )
-        return np.where(solution.active_mask == 0, solution.x, solution.active_mask > 0)
+        theta = np.where(solution.x < BARELY, 0.0, solution.x)
+        theta = np.where(theta > 1 - BARELY, 1.0, theta)
+        return np.where(solution.active_mask == 0, theta, solution.active_mask > 0)
 
     def sliding_result(self) -> SlidingResult:
         """The state as a `SlidingResult`."""
@@ -261,7 +278,7 @@ def sliding_flow(
     AmbiguousFlow
         A neuron touches a repelling kink and turns back: the flow has more than one continuation.
     StopNotReached
-        The flow rests, or `max_steps` were taken.
+        The flow rests, `max_steps` were taken, or the time passed `kinks.LATEST`.
     """
     flow = SlidingFlow(x, y, weights, output, log_alpha, kind, weight)
     flow.run(stop, tolerance, max_steps)
@@ -335,8 +352,8 @@ def catching_up_ladder(
 ) -> tuple[Array, Array, float]:
     """Outputs [n] on the training inputs extrapolated over `steps`, 2 `steps`, ...
 
-    Returns the extrapolated outputs, the outputs of the finest rung, and the change that the last rung
-    made to the extrapolation.
+    Returns the extrapolated outputs, the outputs of the finest rung, and the change that the last
+    rung made to the extrapolation.
     """
     points = np.array(x, dtype=float)
     table: list[Array] = []
