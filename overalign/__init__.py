@@ -12,7 +12,16 @@ Examples
 'The stop was reached.'
 """
 
-from .errors import DataFileError, OveralignError, ProblemError, SamplingError, ToleranceError
+from .alignment import angle, dead_neurons, fitting_onset, flow_dataset
+from .data import read_sample
+from .errors import (
+    DataFileError,
+    OutputError,
+    OveralignError,
+    ProblemError,
+    SamplingError,
+    ToleranceError,
+)
 from .flow import (
     Kinks,
     Outcome,
@@ -36,6 +45,7 @@ from .problem import (
     SamplingReport,
     SquareLoss,
 )
+from .records import read_dataset, write_dataset
 
 __version__ = "0.1.0"
 
@@ -47,6 +57,7 @@ __all__ = [
     "LogisticLoss",
     "Network",
     "Outcome",
+    "OutputError",
     "OveralignError",
     "ProblemError",
     "Sample",
@@ -58,10 +69,17 @@ __all__ = [
     "Stop",
     "ToleranceError",
     "Trajectory",
+    "angle",
+    "dead_neurons",
+    "fitting_onset",
+    "flow_dataset",
+    "read_dataset",
+    "read_sample",
     "solve",
     "solve_many",
     "stop_at_margin",
     "stop_at_norm",
     "stop_at_risk",
     "stop_at_time",
+    "write_dataset",
 ]

@@ -51,6 +51,7 @@ SMALLEST_TOLERANCE = 1e-12  # below this, rounding in the residuals decides
 SUBSTEPS = 4  # per step; 3 takes more steps, 5 more frozen flows at the same accuracy
 REFINEMENT = 25.0  # between the two local tolerances: see validation/solver_honest_tolerance
 MAX_REFINEMENTS = 6
+LARGEST_LOG_OUTPUT = 30.0
 
 
 class Outcome(enum.Enum):
@@ -187,8 +188,11 @@ class Kinks(NamedTuple):
 
     Examples
     --------
-    >>> Kinks.fields()
-    ('time', 'neuron', 'sample', 'before', 'after')
+    >>> sample = Sample([[1.0, 0.0]], [-1])
+    >>> network = Network.balanced(weights=[[1.0, 1.0]], sign=[1])
+    >>> kinks = solve(sample, network, -1.0, stop_at_time(9.0)).kinks
+    >>> int(kinks.neuron[0]), int(kinks.before[0]), int(kinks.after[0])
+    (0, 1, -1)
     """
 
     time: FloatArray
@@ -196,11 +200,6 @@ class Kinks(NamedTuple):
     sample: IntArray
     before: IntArray
     after: IntArray
-
-    @staticmethod
-    def fields() -> tuple[str, ...]:
-        """Names of the arrays."""
-        return Kinks._fields
 
 
 class Slides(NamedTuple):
@@ -554,6 +553,12 @@ def _check(
         raise ProblemError(f"log_alpha is {log_alpha}; give the finite natural logarithm of alpha")
     if max_steps < 1:
         raise ProblemError(f"max_steps is {max_steps}; it must be at least 1")
+    largest = network.max_row_norm * float(np.max(np.abs(network.output))) * sample.max_norm
+    if 2 * log_alpha + np.log(max(largest, 1e-300) * network.width) > LARGEST_LOG_OUTPUT:
+        raise ProblemError(
+            f"log_alpha is {log_alpha:g}: outputs of size exp({2 * log_alpha:.0f}) leave nothing "
+            "of the labels in float64; choose a smaller alpha"
+        )
     if sample.dimension != network.dimension:
         raise ProblemError(
             f"the sample has dimension {sample.dimension}, the network {network.dimension}; "
@@ -630,7 +635,7 @@ def _difference(first: _Solution, second: _Solution) -> float:
         return float(np.inf)
     a, b = first.snapshot, second.snapshot
     gaps = [
-        abs(first.time - second.time) / second.time,
+        abs(first.time - second.time) / max(second.time, 1e-300),
         float(np.max(np.abs(a.log_norm - b.log_norm))),
         float(np.max(np.linalg.norm(a.direction - b.direction, axis=1))),
     ]
@@ -684,7 +689,7 @@ def _method(task: _Task, local: float) -> Any:
     nodes = _lobatto_nodes(SUBSTEPS)
     fit = np.linalg.inv(np.vander(nodes, increasing=True))
     norms = bool(task.stop.kind == _kernels.STOP_NORM)
-    return _kernels.Method(nodes, np.ascontiguousarray(fit), local, 0.01 * local, norms)
+    return _kernels.Method(nodes, np.ascontiguousarray(fit), local, 0.03 * local, norms)
 
 
 def _lobatto_nodes(substeps: int) -> FloatArray:
@@ -845,7 +850,8 @@ def solve_many(
         for log_alpha in alphas:
             _check(sample, network, float(log_alpha), stop, loss, tolerance, max_steps)
     results = _Results.empty(len(samples), alphas.size, networks[0], keep_directions)
-    cells = [(k, a) for k in range(len(samples)) for a in range(alphas.size)]
+    costly_first = np.argsort(-alphas, kind="stable").tolist()
+    cells = [(k, a) for a in costly_first for k in range(len(samples))]
     cancelled = threading.Event()
 
     def solve_cell(cell: tuple[int, int]) -> None:

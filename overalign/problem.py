@@ -38,6 +38,7 @@ _LARGEST_EXACT_INTEGER = 2**53
 _SAFE_SIZE = 1e140  # squares of larger (or inversely smaller) numbers leave float64
 _REPEATS_LISTED = 8
 _FEWEST_SWEEPS = 50
+_NETWORK_STREAM = 1
 
 
 # ---------------------------------------------------------------- checks of what comes in
@@ -116,8 +117,11 @@ def _real_number(what: str, value: float) -> float:
     return float(value)
 
 
-def as_generator(seed: Seed) -> np.random.Generator:
+def as_generator(seed: Seed, stream: int = 0) -> np.random.Generator:
     """The generator itself, or numpy's default one seeded by a whole number >= 0.
+
+    Equal seeds with different ``stream`` give independent numbers: a sample and a network drawn
+    with one seed must not share their noise.
 
     Raises
     ------
@@ -135,7 +139,7 @@ def as_generator(seed: Seed) -> np.random.Generator:
         raise ProblemError(
             f"seed is {seed!r}, expected a whole number >= 0 or a numpy.random.Generator"
         )
-    return np.random.default_rng(int(seed))
+    return np.random.default_rng([int(seed), stream] if stream else int(seed))
 
 
 def _require_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
@@ -657,7 +661,7 @@ class Network:
         _require_choice("signs", signs, ("alternating", "random"))
         if paired:
             _require_pairable(neurons, signs)
-        generator = as_generator(seed)
+        generator = as_generator(seed, _NETWORK_STREAM)
         rows = _random_rows(neurons // 2 if paired else neurons, size, row_law, generator)
         chosen = np.where(np.arange(neurons) % 2 == 0, 1.0, -1.0)
         if signs == "random":

@@ -99,7 +99,7 @@ def test_square_loss_with_real_targets() -> None:
     assert largest_error(run, reference) <= 1e-8
 
 
-@pytest.mark.parametrize("share", [3.0, 0.5])
+@pytest.mark.parametrize("share", [3.0, 0.1])
 def test_unbalanced_starts(share: float) -> None:
     """Dominated (|v| > ||w||), and |v| < ||w||, where outputs can change sign."""
     sample = separable(8, 5, 1)
@@ -321,6 +321,21 @@ def test_a_stationary_point_above_the_target_is_verified() -> None:
     assert run.error_estimate < 1e-8
 
 
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-8])
+@pytest.mark.parametrize("n", [50, 200])
+def test_slow_alignment_is_not_taken_for_rest(tolerance: float, n: int) -> None:
+    """Orthogonal samples and tiny alpha: the risk stands still for long, but the field does not."""
+    sample = oa.Sample(np.eye(n), np.where(np.arange(n) % 2 == 0, 1.0, -1.0))
+    network = oa.Network.random(8, n, seed=0)
+    for log_alpha in (-9.2, -18.4):
+        run = oa.solve(
+            sample, network, log_alpha, oa.stop_at_margin(0.01, "positive"), tolerance=tolerance
+        )
+        other = oa.solve(sample, network, log_alpha, oa.stop_at_risk(0.69), tolerance=tolerance)
+        assert other.outcome is oa.Outcome.REACHED
+        assert run.outcome in (oa.Outcome.REACHED, oa.Outcome.STALLED)
+
+
 def test_a_start_below_the_target_is_said() -> None:
     sample, network = separable(6, 5, 0), oa.Network.random(8, 5, seed=0)
     run = oa.solve(sample, network, -5.0, oa.stop_at_risk(5.0))
@@ -426,6 +441,7 @@ BAD = [
         lambda: oa.solve(oa.Sample([[1.0, 0.0]], [1]), NET, 0.0, oa.stop_at_risk(0.1, "negative")),
         "no sample is negative",
     ),
+    (lambda: oa.solve(GOOD, NET, 300.0, oa.stop_at_risk(0.1)), "choose a smaller alpha"),
     (lambda: oa.stop_at_risk(0.0), "must be positive"),
     (lambda: oa.stop_at_time(np.inf), "give a number"),
     (lambda: oa.stop_at_risk(0.1, over="both"), "over is 'both'"),  # type: ignore[arg-type]

@@ -590,3 +590,10 @@ class TestLosses:
             SquareLoss().risk([np.nan], [1])
         with pytest.raises(ProblemError, match="n is 0"):
             SquareLoss().weight(0)
+
+
+def test_a_sample_and_a_network_of_one_seed_share_no_noise() -> None:
+    sample = GaussianMixture(20, kappa=0.0, sigma=1.0).sample(8, seed=0)
+    network = Network.random(8, 20, seed=0)
+    cosines = network.weights @ sample.signed.T / sample.norms
+    assert np.max(np.abs(cosines)) < 0.9

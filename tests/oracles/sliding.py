@@ -114,14 +114,19 @@ class SlidingFlow(Flow):
 
         Without the second, a neuron that decays along a kink returns once it has lost its digits.
         """
+        self.check_signs()
         for j, (rows, _, _) in self._frames.items():
-            if self.state[j, -1] * self._signs[j] < 0:
-                where = f"on a kink, time {self.time:.6g}"
-                raise AmbiguousFlow(f"neuron {j}'s output changes sign {where}")
             self.state[j, :-1] -= rows.T @ (rows @ self.state[j, :-1])
             if self.balanced[j]:
                 self.state[j, -1] = self._signs[j] * np.linalg.norm(self.state[j, :-1])
         super().rebase()
+
+    def check_signs(self) -> None:
+        """Refuse a kink that starts to repel the neuron sitting on it."""
+        for j in self._frames:
+            if self.state[j, -1] * self._signs[j] < 0:
+                where = f"on a kink, time {self.time:.6g}"
+                raise AmbiguousFlow(f"neuron {j}'s output changes sign {where}")
 
     def thetas(self, state: Array) -> Array:
         """theta of every sliding pair, [neurons, slots]; 1/2 in empty slots."""
@@ -192,6 +197,7 @@ class SlidingFlow(Flow):
     # -------------------------------------------------------------------------------- decisions
     def handle(self, event: Event) -> None:
         """Let a neuron cross a kink, stay on it, or leave it."""
+        self.check_signs()
         j, i = event.neuron, event.sample
         if event.what.startswith("release"):
             _, _, samples = self._frames[j]

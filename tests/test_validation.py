@@ -1,0 +1,109 @@
+"""Recorded results of validation/ are complete, and the quick reruns still meet the criteria."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDIES = sorted(path.parent for path in (ROOT / "validation").glob("*/criterion.md"))
+FIELDS = {
+    "study": str,
+    "quick": bool,
+    "date": str,
+    "versions": dict,
+    "hardware": str,
+    "settings": dict,
+    "measured": dict,
+    "criteria": list,
+    "verdict": str,
+}
+VERDICTS = ("FAILS", "INCONCLUSIVE", "HOLDS")  # the worst first
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the time limits use signals")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """A summary."""
+    return dict(json.loads((folder / "summary.json").read_text("utf-8")))
+
+
+def lines_of(study: Path) -> set[str]:
+    """The numbers of the criteria in criterion.md."""
+    return set(re.findall(r"\b(C\d+)\. ", (study / "criterion.md").read_text("utf-8")))
+
+
+def objections(summary: dict[str, Any], study: Path) -> Iterator[str]:
+    """What is wrong with a summary."""
+    for name, kind in FIELDS.items():
+        if not isinstance(summary.get(name), kind):
+            yield f"{name} is {summary.get(name)!r}, expected a {kind.__name__}"
+    if summary["study"] != study.name:
+        yield f"it is of {summary['study']}"
+    date.fromisoformat(summary["date"])
+    if not {"python", "numpy", "numba", "overalign"} <= set(summary["versions"]):
+        yield "a version is missing"
+    judged = {criterion["line"] for criterion in summary["criteria"]}
+    if judged != lines_of(study):
+        yield f"judged {sorted(judged)}, criterion.md has {sorted(lines_of(study))}"
+    found = {criterion["verdict"] for criterion in summary["criteria"]}
+    if summary["verdict"] != next(verdict for verdict in VERDICTS if verdict in found):
+        yield f"the verdict is {summary['verdict']}, its lines say {found}"
+
+
+def test_there_are_studies() -> None:
+    assert len(STUDIES) >= 5
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_recorded_result_is_complete(study: Path) -> None:
+    results = study / "results"
+    summary = read(results)
+    assert not list(objections(summary, study))
+    assert not summary["quick"], "the recorded result is that of the full study"
+    assert (results / "figure.png").stat().st_size > 0
+    assert list(results.glob("*.csv")), "the curves are recorded too"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["solver_honest_tolerance", "solver_sliding"])
+def test_quick_rerun_meets_the_criterion(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", f"validation.{name}.run", "--quick", "--output", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = read(tmp_path)
+    assert not list(objections(summary, ROOT / "validation" / name))
+    missed = [c for c in summary["criteria"] if c["verdict"] != "HOLDS"]
+    assert not missed, missed
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"verdict": "FAILS"}, "the verdict is FAILS"),
+        ({"criteria": [{"line": "C9", "verdict": "HOLDS"}]}, "judged ['C9']"),
+        ({"hardware": None}, "hardware is None"),
+        ({"study": "another"}, "it is of another"),
+    ],
+)
+def test_an_incomplete_record_is_seen(change: dict[str, Any], expected: str) -> None:
+    study = ROOT / "validation" / "solver_speed"
+    criteria = [{"line": line, "verdict": "HOLDS"} for line in lines_of(study)]
+    sound = dict.fromkeys(FIELDS, "") | {
+        "study": study.name,
+        "quick": False,
+        "date": "2026-01-01",
+        "versions": dict.fromkeys(("python", "numpy", "numba", "overalign"), "1"),
+        "settings": {},
+        "measured": {},
+        "criteria": criteria,
+        "verdict": "HOLDS",
+    }
+    assert not list(objections(sound, study))
+    assert any(expected in line for line in objections(sound | change, study))
