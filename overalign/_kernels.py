@@ -1336,25 +1336,31 @@ def land(stop, problem, method, node, began, length, state, new, work, events):
 
 
 @compiled
-def uncovered_risk(stop, problem, state, c, scratch):
-    """Risk held by samples on which no neuron is active and which no neuron approaches, else 0."""
-    held = 0.0
+def is_stalled(stop, problem, state, c, scratch):
+    """Whether samples on which no neuron is active, and which none approaches, forbid the stop.
+
+    Their outputs are zero: alone they hold more risk, or a smaller margin, than the target.
+    """
+    if stop.kind != STOP_RISK and not (stop.kind == STOP_MARGIN and stop.target > 0.0):
+        return False
+    held, uncovered = 0.0, 0
     covered = np.zeros(problem.y.size, np.bool_)
     for i in range(problem.y.size):
         for j in range(state.signs.shape[0]):
             covered[i] = covered[i] or state.signs[j, i] != INACTIVE
         if stop.mask[i] and not covered[i]:
+            uncovered += 1
             held += problem.weight * sample_loss(problem.kind, problem.y[i], 0.0)
-    if held <= stop.target:
-        return 0.0
+    if uncovered == 0 or (stop.kind == STOP_RISK and held <= stop.target):
+        return False
     for j in range(state.signs.shape[0]):
         gamma = field(problem, c, state.signs[j], scratch.active, scratch.drive, scratch.slope,
                       scratch)  # fmt: skip
         for i in range(problem.y.size):
             approaches = gamma > 0.0 and state.amplitude[j, 0] * scratch.slope[i] > 0.0
             if approaches and not covered[i]:
-                return 0.0
-    return held
+                return False
+    return True
 
 
 @compiled
@@ -1445,7 +1451,7 @@ def why_over(stop, problem, method, state, time, distance, fastest, work):
         return DEAD
     if is_stationary(stop, problem, method, state, time, fastest, c, distance):
         return STATIONARY
-    if stop.kind == STOP_RISK and uncovered_risk(stop, problem, state, c, work.scratch) > 0.0:
+    if is_stalled(stop, problem, state, c, work.scratch):
         return STALLED
     return STEP_LIMIT
 

@@ -123,7 +123,7 @@ def fitting_onset(run: Trajectory) -> float:
     --------
     >>> from overalign import Network, Sample, solve, stop_at_risk
     >>> sample = Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
-    >>> run = solve(sample, Network.random(4, 2, seed=0), -20.0, stop_at_risk(0.1))
+    >>> run = solve(sample, Network.random(4, 2, seed=1), -20.0, stop_at_risk(0.1))
     >>> round(float(abs(run.at(fitting_onset(run)).outputs).max()), 6)
     0.1
     """
@@ -171,7 +171,7 @@ def flow_times(run: Trajectory, onset: float, most: int = 400) -> FloatArray:
     --------
     >>> from overalign import Network, Sample, solve, stop_at_risk
     >>> sample = Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
-    >>> run = solve(sample, Network.random(4, 2, seed=0), -5.0, stop_at_risk(0.1))
+    >>> run = solve(sample, Network.random(4, 2, seed=1), -5.0, stop_at_risk(0.1))
     >>> times = flow_times(run, fitting_onset(run), most=50)
     >>> float(times[0]), float(times[-1]) == run.time, times.size <= 50
     (0.0, True, True)

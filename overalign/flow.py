@@ -71,7 +71,7 @@ class Outcome(enum.Enum):
     )
     STALLED = (
         "The stop cannot be reached: samples on which no neuron is active, and which no neuron "
-        "approaches, alone hold more risk than the target."
+        "approaches, alone hold more risk, or a smaller margin, than the target."
     )
     STEP_LIMIT = "The limit on the number of steps was met before the stop; raise max_steps."
     STEP_TOO_SMALL = "A step no longer advances the time; the stop was not reached."
@@ -241,7 +241,7 @@ class Snapshot:
     Examples
     --------
     >>> sample = Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
-    >>> run = solve(sample, Network.random(4, 2, seed=0), -5.0, stop_at_risk(0.1))
+    >>> run = solve(sample, Network.random(4, 2, seed=1), -5.0, stop_at_risk(0.1))
     >>> run.final.direction.shape
     (4, 2)
     """
@@ -289,7 +289,7 @@ class Trajectory:
     Examples
     --------
     >>> sample = Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
-    >>> run = solve(sample, Network.random(4, 2, seed=0), -5.0, stop_at_risk(0.1))
+    >>> run = solve(sample, Network.random(4, 2, seed=1), -5.0, stop_at_risk(0.1))
     >>> run.status
     'The stop was reached.'
     >>> run.error_estimate < 1e-8
@@ -357,7 +357,7 @@ class Trajectory:
         Examples
         --------
         >>> sample = Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
-        >>> run = solve(sample, Network.random(4, 2, seed=0), -5.0, stop_at_risk(0.1))
+        >>> run = solve(sample, Network.random(4, 2, seed=1), -5.0, stop_at_risk(0.1))
         >>> run.at([0.0, run.time]).log_norm.shape
         (2, 4)
         """
@@ -456,7 +456,7 @@ def solve(
     Examples
     --------
     >>> sample = Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
-    >>> run = solve(sample, Network.random(4, 2, seed=0), -700.0, stop_at_risk(0.1))
+    >>> run = solve(sample, Network.random(4, 2, seed=1), -700.0, stop_at_risk(0.1))
     >>> round(run.risk, 6)
     0.1
     """
@@ -520,7 +520,7 @@ class _Task(NamedTuple):
             target *= np.count_nonzero(mask) / sample.n
         problem = _kernels.Problem(
             sample.x,
-            np.ascontiguousarray(sample.x.T),
+            sample.x.T.copy(order="C"),
             sample.y,
             sample.norms,
             np.int64(loss.kind),
@@ -836,6 +836,7 @@ def solve_many(
 
     Examples
     --------
+    >>> from overalign.problem import GaussianMixture
     >>> mixture = GaussianMixture(5, kappa=3.0, sigma=0.3)
     >>> samples = [mixture.sample(6, seed=k) for k in range(2)]
     >>> networks = [Network.random(8, 5, seed=k) for k in range(2)]

@@ -10,7 +10,7 @@ import overalign
 SOLVE = """
 import overalign as oa
 sample = oa.Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
-run = oa.solve(sample, oa.Network.random(4, 2, seed=0), -5.0, oa.stop_at_risk(0.1))
+run = oa.solve(sample, oa.Network.random(4, 2, seed=1), -5.0, oa.stop_at_risk(0.1))
 print(run.status, run.time.hex())
 """
 PACKAGE = Path(overalign.__file__).parent

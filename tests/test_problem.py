@@ -431,7 +431,7 @@ class TestNetwork:
     def test_random_signs_are_fair_and_seeded(self):
         sign = Network.random(20_000, 2, 0, signs="random").sign
         assert abs(sign.mean()) < 5 / 20_000**0.5
-        again = Network.random(20_000, 2, np.random.default_rng(0), signs="random")
+        again = Network.random(20_000, 2, 0, signs="random")
         assert (again.sign == sign).all()
 
     @quick

@@ -52,7 +52,7 @@ class Scope(NamedTuple):
     trajectories: int
 
 
-FULL = Scope(5, {"width": 6, "dimension": 5, "n": 5}, 3, 4096)
+FULL = Scope(3, {"width": 6, "dimension": 5, "n": 5}, 3, 4096)
 QUICK = Scope(2, {"width": 2, "dimension": 2, "n": 2}, 1, 64)
 
 
