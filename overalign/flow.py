@@ -605,10 +605,11 @@ def _solve_to(task: _Task, tolerance: float) -> _Solution:
     best = coarse._replace(error=np.inf)
     for _ in range(MAX_REFINEMENTS):
         local /= REFINEMENT
-        fine = _integrate(_to_same_end(task, coarse), local)
+        fine = _integrate(task, local)
         flows += fine.frozen_flows
-        if coarse.outcome is not Outcome.REACHED and fine.outcome is Outcome.REACHED:
-            fine = fine._replace(outcome=coarse.outcome)
+        if fine.outcome is coarse.outcome is not Outcome.REACHED:
+            fine = _to_same_end(task, coarse, local)
+            flows += fine.frozen_flows
         error = _difference(coarse, fine)
         if error < best.error or best.error == np.inf:
             best = fine._replace(error=error)
@@ -619,14 +620,12 @@ def _solve_to(task: _Task, tolerance: float) -> _Solution:
     return best._replace(frozen_flows=flows)
 
 
-def _to_same_end(task: _Task, coarse: _Solution) -> _Task:
-    """A solution that missed the stop is compared with another at the time where it ended."""
-    if coarse.outcome is Outcome.REACHED:
-        return task
+def _to_same_end(task: _Task, coarse: _Solution, local: float) -> _Solution:
+    """Where a run ends that misses the stop is arbitrary: compare it at the same time."""
     from . import _kernels
 
     rule = task.stop._replace(kind=_kernels.STOP_TIME, target=coarse.time)
-    return task._replace(stop=rule)
+    return _integrate(task._replace(stop=rule), local)._replace(outcome=coarse.outcome)
 
 
 def _difference(first: _Solution, second: _Solution) -> float:
@@ -635,10 +634,11 @@ def _difference(first: _Solution, second: _Solution) -> float:
         return float(np.inf)
     a, b = first.snapshot, second.snapshot
     gaps = [
-        abs(first.time - second.time) / max(second.time, 1e-300),
         float(np.max(np.abs(a.log_norm - b.log_norm))),
         float(np.max(np.linalg.norm(a.direction - b.direction, axis=1))),
     ]
+    if first.outcome is Outcome.REACHED:
+        gaps.append(abs(first.time - second.time) / max(second.time, 1e-300))
     return max(gaps)
 
 

@@ -299,6 +299,8 @@ def test_a_network_that_dies_on_the_way_is_found_dead() -> None:
     run = oa.solve(sample, network, 0.0, oa.stop_at_risk(0.1))
     assert run.outcome is oa.Outcome.DEAD
     assert len(run.kinks.time) == 1
+    assert run.error_estimate <= run.tolerance
+    assert run.steps < 100  # where it is found dead is arbitrary, and must not be refined
 
 
 def test_a_dead_class_stalls() -> None:
