@@ -1424,17 +1424,19 @@ def is_dead(state):
 def is_stationary(stop, problem, method, state, time, fastest, c, distance):
     """Whether the field has vanished: to rounding, or to the tolerance with the risk at rest.
 
-    To the tolerance means: every sum c_i x_i cancels, nothing grows by a thousandth in the time
-    passed, and the target is a million times that time away at the speed of the risk, which the sum
-    over neurons of ||G||^2 (v^2 + ||w||^2) bounds.
+    To the tolerance means: every sum c_i x_i cancels, or is a millionth of what it is at zero
+    outputs; nothing grows by a tenth in the time passed; and the target is a million times that
+    time away at the speed of the risk, bounded by the sum over neurons of
+    ||G||^2 (v^2 + ||w||^2).
     """
     if fastest == 0.0 or stop.kind != STOP_RISK:
         return fastest == 0.0
-    size, squares = 0.0, 0.0
+    size, whole, squares = 0.0, 0.0, 0.0
     for i in range(c.size):
         size += abs(c[i]) * problem.norms[i]
+        whole += problem.weight * abs(problem.y[i]) * problem.norms[i]
     cancels = fastest <= min(1e3 * method.tolerance, 1e-6) * size
-    if not cancels or fastest * time > 1e-3:
+    if not (cancels or fastest <= 1e-6 * whole) or fastest * time > 0.1:
         return False
     for j in range(state.amplitude.shape[0]):
         square = state.amplitude[j, 0] ** 2 + dot(state.weights[j], state.weights[j])

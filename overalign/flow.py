@@ -613,7 +613,7 @@ def _solve_to(task: _Task, tolerance: float) -> _Solution:
         error = _difference(coarse, fine)
         if error < best.error or best.error == np.inf:
             best = fine._replace(error=error)
-        if error <= tolerance or local < 1e-15 or task.control[3]:
+        if error <= tolerance or local < 1e-15 or task.control[3] or fine.outcome in _LIMITS:
             break
         coarse = fine
         local *= min(1.0, max(1e-3, REFINEMENT * 0.3 * tolerance / error))
@@ -670,6 +670,9 @@ def _integrate(task: _Task, local: float) -> _Solution:
         float(np.inf),
     )
 
+
+# A finer solution that meets a limit too is not refined further.
+_LIMITS = (Outcome.STEP_LIMIT, Outcome.STEP_TOO_SMALL)
 
 # In the order of the kernels' codes.
 _OUTCOMES = (

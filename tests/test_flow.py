@@ -346,6 +346,19 @@ def test_a_margin_that_an_uncovered_sample_forbids_is_a_stall() -> None:
     assert not run.is_successful
 
 
+def test_a_risk_that_non_separable_data_cannot_reach_is_a_stall() -> None:
+    """Twenty labels without a pattern in four dimensions: the risk settles above the target."""
+    generator = np.random.default_rng(0)
+    sample = oa.Sample(generator.standard_normal((20, 4)), np.where(np.arange(20) % 2, 1.0, -1.0))
+    network = oa.Network.random(64, 4, seed=0)
+    easy = oa.solve(sample, network, -6.9, oa.stop_at_risk(0.1), tolerance=1e-6)
+    hard = oa.solve(sample, network, -6.9, oa.stop_at_risk(0.05), tolerance=1e-6)
+    assert easy.is_successful
+    assert hard.outcome in (oa.Outcome.STATIONARY, oa.Outcome.STALLED)
+    assert 0.05 < hard.risk < 0.1
+    assert not hard.is_successful
+
+
 def test_a_start_below_the_target_is_said() -> None:
     sample, network = separable(6, 5, 0), oa.Network.random(8, 5, seed=0)
     run = oa.solve(sample, network, -5.0, oa.stop_at_risk(5.0))
