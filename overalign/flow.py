@@ -576,10 +576,10 @@ def _check_reachable(sample: Sample, stop: Stop, loss: Loss) -> None:
     """No function gives equal inputs different outputs: their smallest common risk is a floor."""
     counted = _counted(sample, stop)
     floor = 0.0
-    _, group = np.unique(sample.x, axis=0, return_inverse=True)
-    for members in (np.flatnonzero(counted & (group.ravel() == k)) for k in range(group.max() + 1)):
-        y = sample.y[members]
-        if np.ptp(y) == 0 if y.size else True:
+    _, group, sizes = np.unique(sample.x, axis=0, return_inverse=True, return_counts=True)
+    for repeated in np.flatnonzero(sizes > 1):
+        y = sample.y[counted & (group.ravel() == repeated)]
+        if y.size < 2 or np.ptp(y) == 0:
             continue
         best = float(np.mean(y))
         if not isinstance(loss, SquareLoss):

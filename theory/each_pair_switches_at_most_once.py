@@ -64,9 +64,11 @@ def derive() -> list[str]:
         _require(own.is_positive, f"step 3 for y_i={y_i}")
     steps.append("2: y_i c_k <x_k, x_i> > 0 for all four pairs of labels")
     steps.append("3: counting sample i itself adds a positive term: both sides cross the same way")
-    v, t = sp.Function("v")(sp.Symbol("t")), sp.Symbol("t")
-    along = sp.Function("a")(t)  # <w_j, G_j>
-    balance = 2 * v * along - 2 * v * along  # d/dt (v^2 - ||w||^2) with v' = a, w' = v G
+    t = sp.Symbol("t")
+    weights, drive = (sp.Matrix(sp.symbols(f"{name}_1:4")) for name in "wG")
+    output = sp.Symbol("v")
+    moved, carried = weights + t * output * drive, output + t * weights.dot(drive)  # w', v' to O(t)
+    balance = sp.diff(carried**2 - moved.dot(moved), t).subs(t, 0)
     _require(sp.simplify(balance) == 0, "step 4")
     steps.append("4: d/dt (v_j^2 - ||w_j||^2) = 0, so the sign of v_j is constant")
     return steps
