@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 __all__ = [
+    "ConfigError",
     "DataFileError",
     "OutputError",
     "OveralignError",
     "ProblemError",
+    "RunError",
     "SamplingError",
     "ToleranceError",
 ]
@@ -91,5 +93,27 @@ class SamplingError(OveralignError, RuntimeError):
     ...     mixture.sample_with_report(20, seed=0, separability=0.0, method="rejection")
     ... except SamplingError as error:
     ...     print("accepted 0 of" in str(error))
+    True
+    """
+
+
+class ConfigError(OveralignError, ValueError):
+    """A config has an unknown key, a wrong type or a value out of range; the message names it.
+
+    Examples
+    --------
+    >>> from overalign.errors import ConfigError
+    >>> issubclass(ConfigError, ValueError)
+    True
+    """
+
+
+class RunError(OveralignError, RuntimeError):
+    """Runs failed; the message gives the first reason, where it is kept, and how to go on.
+
+    Examples
+    --------
+    >>> from overalign.errors import RunError
+    >>> issubclass(RunError, RuntimeError)
     True
     """

@@ -1,4 +1,4 @@
-"""Results on disk: a file is complete or absent, never half-written.
+"""Results on disk: files that are complete or absent, typed configs, and folders of runs.
 
 A file is written under a temporary name in its own folder and then renamed, which replaces an
 earlier file of that name in one step.
@@ -6,18 +6,42 @@ earlier file of that name in one step.
 
 from __future__ import annotations
 
+import difflib
+import hashlib
+import json
+import math
 import os
-from collections.abc import Iterator
+import re
+import tomllib
+import traceback
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin
 
-from .errors import OutputError
+import msgspec
+import numpy as np
+
+from .errors import ConfigError, OutputError, OveralignError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["read_dataset", "replaced", "require_writable", "versions", "write_dataset"]
+__all__ = [
+    "Config",
+    "RunFolder",
+    "checked",
+    "config_from",
+    "read_config",
+    "read_dataset",
+    "replaced",
+    "require_writable",
+    "run_id",
+    "versions",
+    "write_config",
+    "write_dataset",
+]
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -198,3 +222,490 @@ def versions() -> dict[str, str]:
 
     own = {"version_overalign": __version__, "version_python": platform.python_version()}
     return own | {f"version_{name}": version(name) for name in _LIBRARIES}
+
+
+# ---------------------------------------------------------------- typed configs
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of typed configs: immutable, keyword-only, and strict about keys.
+
+    Subclasses hold finite numbers, strings, booleans, None, ``Literal``, tuples of these, and other
+    configs; ``Annotated[int, msgspec.Meta(ge=1)]`` bounds a number. `config_from` and `read_config`
+    check what they are given; what is built in Python is checked by `checked`.
+
+    Examples
+    --------
+    >>> class Training(Config):
+    ...     width: int = 64
+    ...     eta: float = 0.05
+    >>> Training(width=8)
+    Training(width=8, eta=0.05)
+    """
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+_PLAIN = (bool, int, float, str, type(None))
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # what Python makes of bytes that are not UTF-8
+
+
+def config_from(
+    kind: type[AnyConfig], values: Mapping[str, Any], source: str = "config"
+) -> AnyConfig:
+    """A config from plain values, each checked.
+
+    Parameters
+    ----------
+    kind : type
+        The subclass of `Config` to make.
+    values : mapping
+        By key; nested configs are mappings too. Keys that are left out keep their defaults. An
+        integer may stand for a float, nothing else is converted.
+    source : str
+        Where the values come from, for the message.
+
+    Returns
+    -------
+    Config
+        Of the given kind.
+
+    Raises
+    ------
+    ConfigError
+        An unknown or missing key, a wrong type, or a value out of range; names the key.
+
+    Examples
+    --------
+    >>> class Training(Config):
+    ...     width: int = 64
+    >>> try:
+    ...     config_from(Training, {"widht": 8}, "training.toml")
+    ... except ConfigError as error:
+    ...     print(error)
+    training.toml: unknown key 'widht'; did you mean 'width'? (known: width)
+    """
+    try:
+        config = msgspec.convert(dict(values), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {_objection(kind, values, str(error))}") from error
+    for key, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{source}: '{key}' is {value}; give a finite number")
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise ConfigError(f"{source}: '{key}' is {value!r}, which is not text; write UTF-8")
+    return config
+
+
+def _objection(kind: type[Config], values: Mapping[str, Any], message: str) -> str:
+    """What msgspec objects to, with the value it met or with the keys it knows."""
+    what, _, where = message.partition(" - at `$")
+    path = where.removesuffix("`")
+    key = path.removeprefix(".")
+    types = _types_at(kind, path)
+    unknown = re.fullmatch("Object contains unknown field `(.*)`", what, re.DOTALL)
+    if unknown:
+        known = [name for each in types if _is_config(each) for name in each.__struct_fields__]
+        close = difflib.get_close_matches(unknown[1], known, 1)
+        meant = f"; did you mean '{close[0]}'?" if close else ""
+        place = f" in '{key}'" if key else ""
+        return f"unknown key '{unknown[1]}'{place}{meant} (known: {', '.join(known)})"
+    if not key or what.startswith("Object missing"):
+        return f"{what} in '{key}'" if key else what
+    choices = [
+        repr(word) for each in types if get_origin(each) is Literal for word in get_args(each)
+    ]
+    hint = f" (choose from {', '.join(choices)})" if choices else ""
+    return f"'{key}' is {_value_at(values, path)!r}: {what}{hint}"
+
+
+def _types_at(kind: type[Config], path: str) -> list[Any]:
+    """The types, unions taken apart, of what stands at a path of msgspec: ".model.widths[0]"."""
+    types: list[Any] = [kind]
+    for name in re.findall(r"\.(\w+)", path):
+        fields = [f for each in types if _is_config(each) for f in msgspec.structs.fields(each)]
+        types = [part for f in fields if f.encode_name == name for part in _parts(f.type)]
+    return types
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """An annotation and all that stands inside its brackets."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _parts(inner)
+
+
+def _is_config(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Config)
+
+
+def _value_at(values: Any, path: str) -> Any:
+    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", path):
+        values = values[name] if name else values[int(index)]
+    return values
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """What a config holds, with dotted keys; tuples and nested configs are taken apart."""
+    if isinstance(value, Config):
+        inside = [(f".{name}", each) for name, each in msgspec.structs.asdict(value).items()]
+    elif isinstance(value, list | tuple):
+        inside = [(f"[{index}]", each) for index, each in enumerate(value)]
+    else:
+        yield key.removeprefix("."), value
+        return
+    for name, each in inside:
+        yield from _leaves(each, key + name)
+
+
+def checked(config: AnyConfig) -> AnyConfig:
+    """The config with every field of its type and in its range: Python does not look on the way in.
+
+    Parameters
+    ----------
+    config : Config
+        Numbers may be numpy's.
+
+    Returns
+    -------
+    Config
+        Equal to ``config``, its numbers Python's own.
+
+    Raises
+    ------
+    ConfigError
+        As `config_from`.
+
+    Examples
+    --------
+    >>> class Training(Config):
+    ...     width: int = 64
+    >>> try:
+    ...     checked(Training(width="8"))
+    ... except ConfigError as error:
+    ...     print(error)
+    Training: 'width' is '8': Expected `int`, got `str`
+    """
+    kind = type(config)
+    for key, value in _leaves(config):
+        if type(_unwrapped(value)) not in _PLAIN:
+            raise ConfigError(
+                f"{kind.__name__}: '{key}' is {value!r}; a config holds numbers, strings, "
+                "booleans, None, tuples of these, and configs"
+            )
+    return config_from(kind, msgspec.to_builtins(config, enc_hook=_unwrapped), kind.__name__)
+
+
+def _unwrapped(value: Any) -> Any:
+    """A number of numpy as Python's own; other values as they are."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def read_config(kind: type[AnyConfig], path: StrPath) -> AnyConfig:
+    """Read a config from TOML; keys that are left out keep their defaults.
+
+    Parameters
+    ----------
+    kind : type
+        The subclass of `Config` to make.
+    path : str or path
+
+    Returns
+    -------
+    Config
+        Of the given kind.
+
+    Raises
+    ------
+    ConfigError
+        No such file, not TOML, or as `config_from`.
+
+    Examples
+    --------
+    >>> class Training(Config):
+    ...     width: int = 64
+    >>> try:
+    ...     read_config(Training, "missing.toml")
+    ... except ConfigError as error:
+    ...     print(error)
+    missing.toml: cannot be read (No such file or directory)
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error})") from error
+    return config_from(kind, values, str(path))
+
+
+def write_config(config: Config, path: StrPath) -> Path:
+    """Write a config as TOML, in one step, every number to its last bit.
+
+    Parameters
+    ----------
+    config : Config
+        Fields that are None are left out.
+    path : str or path
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+
+    Raises
+    ------
+    ConfigError
+        As `checked`; or a field is None that would not be None when it is left out.
+    OutputError
+        As `replaced`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> class Training(Config):
+    ...     width: int = 64
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     read_config(Training, write_config(Training(width=8), f"{folder}/config.toml"))
+    Training(width=8)
+    """
+    import tomli_w
+
+    config = checked(config)
+    values = _without_none(msgspec.to_builtins(config))
+    again = config_from(type(config), values, str(path))
+    if again != config:
+        raise ConfigError(f"{path}: TOML has no None; it would hold {again}, not {config}")
+    with replaced(path) as temporary:
+        temporary.write_text(tomli_w.dumps(values), "utf-8")
+    return Path(path)
+
+
+def _without_none(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _without_none(value) for key, value in values.items() if value is not None}
+    if isinstance(values, list | tuple):
+        return [_without_none(value) for value in values if value is not None]
+    return values
+
+
+# ---------------------------------------------------------------- run folders
+
+
+def run_id(config: Config) -> str:
+    """Name of the run of a config: 16 hexadecimal digits.
+
+    Parameters
+    ----------
+    config : Config
+
+    Returns
+    -------
+    str
+        The hash of the config, its kind, and the version of this package: results of another
+        version are never taken for current ones.
+
+    Raises
+    ------
+    ConfigError
+        As `checked`.
+
+    Examples
+    --------
+    >>> class Training(Config):
+    ...     eta: float = 1
+    >>> run_id(Training()) == run_id(Training(eta=1.0)), len(run_id(Training()))
+    (True, 16)
+    """
+    return _digest(_identity(checked(config)))
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    """All that tells one run from another."""
+    from overalign import __version__
+
+    content = msgspec.to_builtins(config)
+    return {"kind": type(config).__name__, "version": __version__, "config": content}
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    canonical = json.dumps(identity, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class RunFolder(Generic[AnyConfig]):
+    """One run on disk: ``root/<run_id>`` with config.json, result.nc and status.json.
+
+    The status is written last and holds the hash of the result: a run that was killed, or whose
+    files are damaged, is unfinished. One process at a time should write to a run; it may keep
+    further files in the folder, which `begin` leaves alone.
+
+    Parameters
+    ----------
+    root : path
+        The folder of all runs.
+    config : Config
+
+    Attributes
+    ----------
+    config : Config
+        As `checked` gives it.
+    path : pathlib.Path
+        The folder, absolute; `begin` makes it.
+
+    Raises
+    ------
+    ConfigError
+        As `checked`; or the folder holds the config of something else.
+    OutputError
+        The folder cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import xarray as xr
+    >>> class Training(Config):
+    ...     width: int = 64
+    >>> run = RunFolder(tempfile.mkdtemp(), Training())
+    >>> run.state
+    'absent'
+    >>> run.begin()
+    >>> run.finish(xr.Dataset({"time": 1.5}), seconds=0.1)
+    >>> run.state, float(run.result().time)
+    ('finished', 1.5)
+    """
+
+    def __init__(self, root: StrPath, config: AnyConfig) -> None:
+        self.config = checked(config)
+        self._identity = _identity(self.config)
+        self.path = Path(root).absolute() / _digest(self._identity)
+        self._finished: xr.Dataset | None = None  # reading many small variables back is slow
+        self._require_same_config()
+
+    def _require_same_config(self) -> None:
+        kept = self.path / "config.json"
+        try:
+            found = json.loads(kept.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise OutputError(f"{kept}: cannot be read ({error.strerror or error})") from error
+        except ValueError:
+            found = None
+        if _digest({"found": found}) != _digest({"found": self._identity}):
+            raise ConfigError(
+                f"{kept}: is not the config of this run, so it was changed; remove {self.path} to "
+                "do the run again"
+            )
+
+    @property
+    def state(self) -> Literal["absent", "unfinished", "finished", "failed"]:
+        """How far the run is."""
+        if not self.path.is_dir():
+            return "absent"
+        status = self._status()
+        if status.get("state") == "finished" and (self.path / "config.json").is_file():
+            return "finished" if status.get("sha256") == self._result_hash() else "unfinished"
+        return "failed" if status.get("state") == "failed" else "unfinished"
+
+    @property
+    def error(self) -> str:
+        """What ended the last attempt, in one line or a few; empty if nothing did."""
+        return str(self._status().get("error", ""))
+
+    @property
+    def traceback(self) -> str:
+        """Where in the code the last attempt ended; empty unless by an error."""
+        return str(self._status().get("traceback", ""))
+
+    def _status(self) -> dict[str, Any]:
+        """Empty if there is none, or if it is damaged."""
+        try:
+            status = json.loads((self.path / "status.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return status if isinstance(status, dict) else {}
+
+    def _result_hash(self) -> str | None:
+        try:
+            with (self.path / "result.nc").open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError:
+            return None
+
+    def result(self) -> xr.Dataset:
+        """The result of a finished run.
+
+        Raises
+        ------
+        OutputError
+            There is none, or it cannot be read.
+        """
+        if self._finished is not None:
+            return self._finished.copy()
+        return read_dataset(self.path / "result.nc")
+
+    def begin(self) -> None:
+        """Make the folder, and take back what an earlier attempt said: the run is unfinished.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be made or written.
+        """
+        self._finished = None
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "status.json").unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be made ({error.strerror or error})") from error
+        self._write_json("config.json", self._identity)
+
+    def finish(self, dataset: xr.Dataset, seconds: float) -> None:
+        """Keep the result of a run that has begun, then say that it is finished.
+
+        Parameters
+        ----------
+        dataset : xarray.Dataset
+            As `write_dataset` takes it.
+        seconds : float
+            How long it took.
+
+        Raises
+        ------
+        OutputError
+            As `replaced`.
+        """
+        write_dataset(dataset, self.path / "result.nc")
+        self._end("finished", seconds, sha256=self._result_hash())
+        self._finished = dataset
+
+    def fail(self, error: BaseException, seconds: float) -> None:
+        """Keep the traceback of a run that has begun.
+
+        Parameters
+        ----------
+        error : exception
+            An `OveralignError` says what to change, a file or the room on the disk: the run is then
+            unfinished, to be tried again without further ado. Any other error is a failure.
+        seconds : float
+            How long it took.
+
+        Raises
+        ------
+        OutputError
+            As `replaced`.
+        """
+        lines = traceback.format_exception(error)
+        said = {"error": f"{type(error).__name__}: {error}", "traceback": "".join(lines)}
+        state = "unfinished" if isinstance(error, OveralignError) else "failed"
+        self._end(state, seconds, **said)
+
+    def _end(self, state: str, seconds: float, **details: Any) -> None:
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        status = {"state": state, "seconds": seconds, "date": date, "versions": versions()}
+        self._write_json("status.json", status | details)
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+        with replaced(self.path / name) as temporary:
+            temporary.write_text(json.dumps(values, indent=1) + "\n", "utf-8")

@@ -1,0 +1,172 @@
+"""Runs of many configs: what is finished is kept, what is not is done, on any executor.
+
+An executor is anything with the ``submit`` of `concurrent.futures.Executor`: threads, processes, or
+a cluster's. Nothing but the run folders is state, so any call resumes what an earlier one left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import OutputError, OveralignError, RunError
+from .records import AnyConfig, RunFolder, StrPath, require_writable
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["run_all"]
+
+
+def run_all(
+    configs: Sequence[AnyConfig],
+    work: Callable[[AnyConfig], xr.Dataset],
+    root: StrPath,
+    *,
+    executor: Executor | None = None,
+    progress: Callable[[int, int, int], None] | None = None,
+    retry_failed: bool = False,
+) -> list[RunFolder[AnyConfig]]:
+    """Do what is not finished yet of a list of runs.
+
+    Parameters
+    ----------
+    configs : sequence of Config
+        Equal configs are one run.
+    work : callable
+        Takes a config, returns its result; a function of a module if the executor uses processes.
+    root : path
+        Folder of the run folders; made if missing.
+    executor : concurrent.futures.Executor, optional
+        Where the runs are done; here, one after another, unless given.
+    progress : callable, optional
+        Called with the numbers of runs done, in all, and found finished; at the start and after
+        each.
+    retry_failed : bool
+        Do runs again that failed in an earlier call; otherwise they are reported as they are.
+
+    Returns
+    -------
+    list of RunFolder
+        In the order of ``configs``, all finished.
+
+    Raises
+    ------
+    ConfigError
+        A config has a wrong field, or its folder the config of something else.
+    OutputError
+        ``root`` cannot be written.
+    OveralignError
+        Raised by ``work`` for a request that cannot be met, as it is: what has not begun is left,
+        and the run counts as unfinished.
+    RunError
+        Runs failed otherwise, in this call or earlier, after all others are done; or the executor
+        broke. What is finished is kept.
+
+    Notes
+    -----
+    The folder of a run exists before ``work`` begins. A ``work`` that keeps something on its way
+    (a checkpoint, a history) finds it at ``RunFolder(root, config).path``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import xarray as xr
+    >>> from overalign.records import Config
+    >>> class Square(Config):
+    ...     x: int
+    >>> folder = tempfile.mkdtemp()
+    >>> runs = run_all([Square(x=2), Square(x=3)], lambda c: xr.Dataset({"y": c.x**2}), folder)
+    >>> [int(run.result().y) for run in runs]
+    [4, 9]
+    """
+    runs = [RunFolder(root, config) for config in configs]
+    states = {run.path: (run, run.state) for run in runs}
+    failed = [run for run, state in states.values() if state == "failed" and not retry_failed]
+    kept = sum(state == "finished" for _, state in states.values())
+    settled = {"finished"} if retry_failed else {"finished", "failed"}
+    left = [run for run, state in states.values() if state not in settled]
+    if left:
+        _make_writable(Path(root))
+    report = progress or _say_nothing
+    report(kept, len(states), kept)
+    with closing(_done(left, work, executor)) as ends:
+        for count, (run, is_finished) in enumerate(ends, start=kept + 1):
+            report(count, len(states), kept)
+            if not is_finished:
+                failed.append(run)
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(states)} runs failed; the first: {failed[0].error}. Its "
+            f"traceback is in {failed[0].path / 'status.json'}. The other runs are kept; to do the "
+            "failed ones again, call with retry_failed=True"
+        )
+    return runs
+
+
+def _say_nothing(done: int, total: int, kept: int) -> None:
+    """The progress of those who did not ask for any."""
+
+
+def _make_writable(root: Path) -> None:
+    """Make the folder; raise before the work if its results could not be kept."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        pass  # a file: named below
+    except OSError as error:
+        raise OutputError(f"{root}: cannot be made ({error.strerror or error})") from error
+    require_writable(root / "status.json")
+
+
+def _done(
+    runs: Sequence[RunFolder[AnyConfig]],
+    work: Callable[[AnyConfig], xr.Dataset],
+    executor: Executor | None,
+) -> Generator[tuple[RunFolder[AnyConfig], bool], None, None]:
+    """Do the runs; yield each as it ends, and whether it is finished."""
+    if executor is None:
+        for run in runs:
+            yield run, _do(run, work)
+        return
+    futures: dict[Future[bool], RunFolder[AnyConfig]] = {}
+    try:
+        for run in runs:
+            futures[executor.submit(_do, run, work)] = run
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except OveralignError:
+        raise
+    except BrokenExecutor as error:
+        raise RunError(
+            f"a worker ended without a word, perhaps for want of memory ({error}). What is "
+            "finished is kept; call again for the rest, with fewer workers if memory ran out"
+        ) from error
+    except Exception as error:  # not of the work, which keeps its own
+        raise RunError(
+            f"the executor cannot do the runs ({type(error).__name__}: {error}). It must be open, "
+            "and with processes the work must be a function of a module. What is finished is kept"
+        ) from error
+    finally:  # after an error, an interrupt, or a caller that stops listening
+        for future in futures:
+            future.cancel()
+
+
+def _do(run: RunFolder[AnyConfig], work: Callable[[AnyConfig], xr.Dataset]) -> bool:
+    """One run, in whatever process: only its folder keeps what came of it."""
+    began = time.monotonic()
+    try:
+        run.begin()
+        run.finish(work(run.config), time.monotonic() - began)
+    except OveralignError as error:  # the request, not the run: the others would meet the same
+        with suppress(OutputError):
+            run.fail(error, time.monotonic() - began)
+        raise
+    except Exception as error:
+        run.fail(error, time.monotonic() - began)
+        return False
+    return True
