@@ -19,26 +19,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-ENTRY_POINTS = ("integrate", "replay")
-
-
-def compiled(function: Any) -> Any:
-    """Compile, and keep the machine code on disk where some cache folder can be written."""
-    options: dict[str, Any] = {
-        "nogil": True,
-        "no_cpython_wrapper": function.__name__ not in ENTRY_POINTS,  # saves compile time
-        "no_cfunc_wrapper": True,
-        "error_model": "numpy",
-        "fastmath": {"reassoc", "contract", "nsz"},
-    }
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no cache folder is writable: compile in memory
-        return numba.njit(**options)(function)
-
+from ._compile import compiled, entry_point
 
 # numpy integers: a plain int would make numba compile every callee twice, for the literal and int64
 ACTIVE, SLIDING, INACTIVE = np.int64(1), np.int64(0), np.int64(-1)
@@ -1479,7 +1462,7 @@ def start_next(work):
     work.log_norms[0] = work.log_norms[last]
 
 
-@compiled
+@entry_point
 def integrate(problem, method, stop, weights, output, log_scale, control):
     """Integrate from time zero to the stop.
 
@@ -1564,7 +1547,7 @@ def save(saved, position, state):
         add_outputs(state.products[j], state.amplitude[j], saved.outputs[position])
 
 
-@compiled
+@entry_point
 def replay(problem, method, weights, output, log_scale, wave, times, capacity):
     """Carry the neurons through a stored waveform: states at ``times`` (sorted) and the event log.
 

@@ -1,32 +1,39 @@
-"""Directions of neurons against the classes, and a trajectory as a Dataset.
+"""Directions of neurons and effective predictors against the classes of a sample.
 
 Angles are computed from the component orthogonal to the reference, so that an angle of 1e-12 has
-its digits; the cosine of such an angle is one.
+its digits; the cosine of such an angle is one. Sizes stay logarithms: alpha may be exp(-5000).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ProblemError
-from .flow import Trajectory, describe_problem
-from .records import versions
+from .flow import Snapshot, Trajectory
+from .problem import ExponentialLoss, LogisticLoss, Loss, Sample
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-__all__ = ["angle", "dead_neurons", "fitting_onset", "flow_dataset", "flow_times"]
+__all__ = [
+    "Alignment",
+    "ClassAlignment",
+    "Cone",
+    "alignment_of",
+    "angle",
+    "dead_neurons",
+]
 
 FloatArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
 
-ONSET = 0.05  # relative change of a residual; |f| = 0.1 for the logistic loss
 _INACTIVE = 1e-12  # cosine with a sample on whose kink the neuron lies, up to rounding
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
+CLASS_NAMES = {1: "positive", -1: "negative"}
 
-
-# ---------------------------------------------------------------- angles and neurons
+# ---------------------------------------------------------------- angles and cones
 
 
 def angle(direction: ArrayLike, reference: ArrayLike) -> FloatArray:
@@ -62,7 +69,11 @@ def angle(direction: ArrayLike, reference: ArrayLike) -> FloatArray:
         raise ProblemError(
             f"direction has shape {u.shape} and reference {e.shape}; expected [..., d] and [d]"
         )
-    u = _unit("direction", u)
+    return _angle_of_units(_unit("direction", u), e)
+
+
+def _angle_of_units(u: FloatArray, e: FloatArray) -> FloatArray:
+    """Angle between unit vectors [..., d] and [d]; nan for nan."""
     along = u @ e
     across = u - along[..., None] * e
     return np.asarray(np.arctan2(np.linalg.norm(across, axis=-1), along))
@@ -74,6 +85,341 @@ def _unit(what: str, vectors: FloatArray) -> FloatArray:
         raise ProblemError(f"{what}: a vector is zero or not finite, so it has no direction")
     scaled = vectors / largest
     return np.asarray(scaled / np.linalg.norm(scaled, axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Cone:
+    """All vectors within an angle of an axis: H(alpha) = {v : <v, xbar> >= Psi ||v||}.
+
+    Parameters
+    ----------
+    axis : array [d]
+        A vector of any positive length, stored at unit length (and read-only).
+    half_angle : float
+        theta_c = arccos Psi, radians in [0, pi].
+
+    Raises
+    ------
+    ProblemError
+        The axis is zero, not finite or not [d]; the half angle is outside [0, pi].
+
+    Examples
+    --------
+    >>> cone = Cone([2.0, 0.0, 0.0], half_angle=0.1)
+    >>> bool(cone.contains([1.0, 0.05, 0.0])), bool(cone.contains([1.0, 1.0, 0.0]))
+    (True, False)
+    >>> nearest = cone.closest([0.0, 3.0, 0.0])
+    >>> float(angle(nearest, [1.0, 0.0, 0.0])), float(angle(nearest, [0.0, 1.0, 0.0]))
+    (0.1, 1.47079633)
+    """
+
+    axis: FloatArray
+    half_angle: float
+
+    def __init__(self, axis: ArrayLike, half_angle: float) -> None:
+        vector = np.asarray(axis, dtype=np.float64)
+        if vector.ndim != 1:
+            raise ProblemError(f"axis has shape {vector.shape}; expected [d]")
+        if not 0.0 <= half_angle <= math.pi:
+            raise ProblemError(f"half_angle is {half_angle!r}; expected radians in [0, pi]")
+        unit = _unit("axis", vector)
+        unit.setflags(write=False)
+        object.__setattr__(self, "axis", unit)
+        object.__setattr__(self, "half_angle", float(half_angle))
+
+    @property
+    def Psi(self) -> float:
+        """Cosine of the half angle."""
+        return math.cos(self.half_angle)
+
+    def contains(self, v: ArrayLike) -> BoolArray:
+        """Which vectors v [..., d] lie in the cone, its surface included (to 2e-15 radians).
+
+        Raises
+        ------
+        ProblemError
+            As `angle`: the zero vector has no direction.
+        """
+        return np.asarray(angle(v, self.axis) <= self.half_angle + ROUNDING)
+
+    def closest(self, direction: ArrayLike) -> FloatArray:
+        """Unit vector of the cone closest in angle to each direction [..., d].
+
+        With phi the angle of the direction to the axis, the distance is max(0, phi - theta_c). To
+        the direction opposite to the axis the whole surface is equally close; one point is chosen.
+
+        Returns
+        -------
+        array [..., d]
+
+        Raises
+        ------
+        ProblemError
+            As `angle`.
+        """
+        phi = angle(direction, self.axis)
+        u = _unit("direction", np.asarray(direction, dtype=np.float64))
+        if self.axis.size == 1:  # the sphere is two points, and the other one is outside
+            return np.where((phi <= self.half_angle)[..., None], u, self.axis)
+        across = u - (u @ self.axis)[..., None] * self.axis
+        sideways = np.eye(self.axis.size)[np.argmin(np.abs(self.axis))]
+        sideways = sideways - (sideways @ self.axis) * self.axis
+        length = np.linalg.norm(across, axis=-1, keepdims=True)
+        across = _unit("direction", np.where(length > ROUNDING, across, sideways))
+        across = across - (across @ self.axis)[..., None] * self.axis  # again, without rounding
+        on_surface = self.Psi * self.axis + math.sin(self.half_angle) * _unit("direction", across)
+        return np.where((phi <= self.half_angle)[..., None], u, on_surface)
+
+
+# ---------------------------------------------------------------- alignment of a state
+
+
+@dataclass(frozen=True, eq=False)
+class ClassAlignment:
+    """How one class of a state is aligned; made by `alignment_of`, with its leading axes.
+
+    Attributes
+    ----------
+    label : int
+        +1 or -1.
+    class_direction : array [d]
+        xbar = x / ||x||, x the sum of the class's inputs.
+    predictor : array [.., d]
+        Direction of w_hat = sum of |v_j| w_j over the live neurons with sign v_j = label; nan where
+        there is none.
+    log_norm : array [..]
+        log ||w_hat||; minus infinity where there is none.
+    cone_angle : array [..]
+        theta_c, the angle of w_hat to the class direction, radians.
+    margins : array [.., n_class]
+        y_i f(x_i) over the class, with the outputs of the whole network.
+
+    Notes
+    -----
+    theory.md 3.1 and 3.3.
+
+    Examples
+    --------
+    >>> from overalign import Network, Sample, solve, stop_at_risk
+    >>> sample = Sample([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0]], [1, 1, -1])
+    >>> run = solve(sample, Network.random(8, 2, seed=1), -9.0, stop_at_risk(0.1))
+    >>> positive = alignment_of(run.final, sample).positive
+    >>> positive.margins.shape, bool(positive.cone.contains(positive.predictor))
+    ((2,), True)
+    """
+
+    label: int
+    class_direction: FloatArray
+    predictor: FloatArray
+    log_norm: FloatArray
+    cone_angle: FloatArray
+    margins: FloatArray
+
+    @property
+    def Psi(self) -> FloatArray:
+        """cos theta_c = <w_hat, xbar> / ||w_hat||, [..]."""
+        return np.asarray(np.cos(self.cone_angle))
+
+    @property
+    def cone(self) -> Cone:
+        """H(alpha): the cone around the class direction on whose surface w_hat lies.
+
+        Raises
+        ------
+        ProblemError
+            The state has several times, or the class no live neuron.
+        """
+        return single_cone(self.class_direction, self.cone_angle, self.label)
+
+    @property
+    def margin_spread(self) -> FloatArray:
+        """Largest minus smallest margin, [..]."""
+        return np.asarray(np.ptp(self.margins, axis=-1))
+
+    def residual_spread(self, loss: Loss) -> FloatArray:
+        """rho = (g_max - g_min) / (g_max + g_min) over the class's residuals g_i, [..].
+
+        Neither the factor of the loss nor its reduction matters. With m_+ and m_- the largest and
+        smallest margin and D = m_+ - m_-, rho = (1 - e^-D) / (1 + e^-D + 2 e^-m_+) for the logistic
+        loss and tanh(D / 2), its upper bound, for the exponential loss (theory.md 3.3).
+
+        Raises
+        ------
+        ProblemError
+            The loss is neither: residuals of the square loss can vanish or change sign.
+        """
+        require_label_loss(loss, "residual_spread")
+        fall = np.exp(-self.margin_spread)
+        total = 1.0 + fall
+        if isinstance(loss, LogisticLoss):
+            with np.errstate(over="ignore"):
+                total = total + 2.0 * np.exp(-np.max(self.margins, axis=-1))
+        return np.asarray(-np.expm1(-self.margin_spread) / total)
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Neurons and effective predictors against the classes; made by `alignment_of`.
+
+    Attributes
+    ----------
+    angle : array [.., h]
+        Angle of w_j to the direction of its own class: xbar_+ for v_j > 0, xbar_- for v_j < 0; nan
+        for v_j = 0. Dead neurons have one too.
+    is_live : array [.., h]
+        Active on at least one training sample: <w_j, x_i> > 0 (to 1e-12 of the norms).
+    is_sorted : array [.., h]
+        Active on every sample of the own class and on no other; a sample on whose kink the neuron
+        slides counts as inactive.
+    positive, negative : ClassAlignment
+    decoupling : array [..]
+        max_i |f(x_i) - y_i <w_hat_(y_i), x_i>| / max_i |f(x_i)|, summed without cancellation: zero,
+        not only to rounding, when all live neurons are sorted and none slides. nan where f = 0.
+
+    Examples
+    --------
+    >>> from overalign import Network, Sample, solve, stop_at_risk
+    >>> sample = Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
+    >>> run = solve(sample, Network.random(4, 2, seed=1), -5000.0, stop_at_risk(0.1))
+    >>> aligned = alignment_of(run.final, sample)
+    >>> round(float(aligned.Psi), 9), float(aligned.decoupling)
+    (1.0, 0.0)
+    """
+
+    angle: FloatArray
+    is_live: BoolArray
+    is_sorted: BoolArray
+    positive: ClassAlignment
+    negative: ClassAlignment
+    decoupling: FloatArray
+
+    @property
+    def psi(self) -> FloatArray:
+        """psi_j = cos of `angle`, [.., h]."""
+        return np.asarray(np.cos(self.angle))
+
+    @property
+    def Psi(self) -> FloatArray:
+        """Mean over both classes of `ClassAlignment.Psi`, [..]."""
+        return np.asarray(0.5 * (self.positive.Psi + self.negative.Psi))
+
+
+def alignment_of(state: Snapshot, sample: Sample) -> Alignment:
+    """Alignment of a network's neurons and effective predictors with the classes of a sample.
+
+    Parameters
+    ----------
+    state : Snapshot
+        At one time, or at several: then every array has a leading axis of times.
+    sample : Sample
+        The training sample; both classes, with sums of the inputs that are not zero.
+
+    Returns
+    -------
+    Alignment
+
+    Raises
+    ------
+    ProblemError
+        Labels other than -1 and +1, a class that is missing or sums to zero, or a state that does
+        not belong to the sample.
+
+    Notes
+    -----
+    theory.md 2.4 and 3.1. Where all live neurons are sorted the classes decouple:
+    f(x_i) = y_i <w_hat_(y_i), x_i> on the sample. The hull argument (3.2) gives
+    Psi_+ >= min psi_j over live neurons with v_j > 0, whenever that is not negative.
+
+    Examples
+    --------
+    >>> from overalign import Network, Sample, solve, stop_at_risk
+    >>> sample = Sample([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0]], [1, 1, -1])
+    >>> run = solve(sample, Network.random(8, 2, seed=1), -9.0, stop_at_risk(0.1))
+    >>> aligned = alignment_of(run.at([0.0, run.time]), sample)
+    >>> aligned.psi.shape, aligned.Psi.shape, aligned.positive.predictor.shape
+    ((2, 8), (2,), (2, 2))
+    """
+    sample.require_classification("alignment")
+    directions = {label: sample.class_direction(label) for label in (1, -1)}
+    if (state.outputs.shape[-1], state.direction.shape[-1]) != sample.x.shape:
+        raise ProblemError(
+            f"the state has {state.outputs.shape[-1]} outputs and dimension "
+            f"{state.direction.shape[-1]}, the sample has n={sample.n} and dimension "
+            f"{sample.dimension}; give the sample it was trained on"
+        )
+    active = active_pairs(state.direction, sample)
+    is_live = np.asarray(active.any(axis=-1))
+    own = state.sign[..., None] * sample.y > 0
+    angles = [_angle_of_units(state.direction, directions[label]) for label in (1, -1)]
+    return Alignment(
+        angle=np.select([state.sign > 0, state.sign < 0], angles, np.nan),
+        is_live=is_live,
+        is_sorted=(active == own).all(axis=-1) & (state.sign != 0),
+        positive=_class_alignment(state, sample, is_live, 1, directions[1]),
+        negative=_class_alignment(state, sample, is_live, -1, directions[-1]),
+        decoupling=_decoupling(state, sample, is_live, own),
+    )
+
+
+def active_pairs(direction: FloatArray, sample: Sample) -> BoolArray:
+    """Which unit vectors [.., h, d] are active on which samples, [.., h, n]."""
+    return np.asarray(direction @ (sample.x / sample.norms[:, None]).T > _INACTIVE)
+
+
+def _class_alignment(
+    state: Snapshot, sample: Sample, is_live: BoolArray, label: int, class_direction: FloatArray
+) -> ClassAlignment:
+    shares, largest = _shares(state, is_live & (state.sign == label))
+    total = np.einsum("...h,...hd->...d", shares, state.direction)
+    norm = np.linalg.norm(total, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        predictor, log_norm = total / norm[..., None], largest + np.log(norm)
+    return ClassAlignment(
+        label=label,
+        class_direction=class_direction,
+        predictor=predictor,
+        log_norm=np.asarray(log_norm),
+        cone_angle=_angle_of_units(predictor, class_direction),
+        margins=label * state.outputs[..., sample.y == label],
+    )
+
+
+def _shares(state: Snapshot, counted: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """|v_j| ||w_j|| over the largest that counts, [.., h], and the logarithm of that, [..]."""
+    log_size = np.where(counted, state.log_output + state.log_norm, -np.inf)
+    largest = np.max(log_size, axis=-1)
+    largest = np.where(np.isfinite(largest), largest, 0.0)
+    return np.exp(log_size - largest[..., None]), largest
+
+
+def _decoupling(state: Snapshot, sample: Sample, is_live: BoolArray, own: BoolArray) -> FloatArray:
+    """Terms of own samples that the ReLU cuts off and of others that it lets pass, over max |f|."""
+    shares, _ = _shares(state, is_live)
+    signed = (state.sign * shares)[..., None]
+    products = state.direction @ sample.x.T
+    outputs = np.sum(signed * np.maximum(products, 0.0), axis=-2)
+    excess = np.sum(signed * np.maximum(np.where(own, -products, products), 0.0), axis=-2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.max(np.abs(excess), axis=-1) / np.max(np.abs(outputs), axis=-1))
+
+
+def single_cone(axis: FloatArray, cone_angle: FloatArray, label: int) -> Cone:
+    """The cone of one predictor; ProblemError where there are several, or none."""
+    if np.ndim(cone_angle) or np.isnan(cone_angle):
+        raise ProblemError(
+            f"the {CLASS_NAMES[label]} class has no cone: "
+            + ("give one time or risk, not several" if np.ndim(cone_angle) else "no live neuron")
+        )
+    return Cone(axis, float(cone_angle))
+
+
+def require_label_loss(loss: Loss, what: str) -> None:
+    """ProblemError unless the residuals of the loss keep the sign of the label."""
+    if not isinstance(loss, LogisticLoss | ExponentialLoss):
+        raise ProblemError(
+            f"{what} needs LogisticLoss or ExponentialLoss, whose residuals keep their sign; "
+            f"{type(loss).__name__} was given"
+        )
 
 
 def dead_neurons(run: Trajectory) -> NDArray[np.bool_]:
@@ -95,243 +441,4 @@ def dead_neurons(run: Trajectory) -> NDArray[np.bool_]:
     >>> dead_neurons(solve(sample, network, -5.0, stop_at_risk(0.1)))
     array([False,  True])
     """
-    cosines = run.final.direction @ (run.sample.x / run.sample.norms[:, None]).T
-    return np.asarray(np.max(cosines, axis=1) <= _INACTIVE)
-
-
-# ---------------------------------------------------------------- phases and times
-
-
-def fitting_onset(run: Trajectory) -> float:
-    """When fitting begins: the network's outputs start to change the residuals.
-
-    The first time at which the residual of some sample differs from its value at f = 0 by 5 % of
-    the largest residual at f = 0. For the logistic loss that is max |f(x_i)| = 0.1. Until then
-    neurons turn and grow as if they were alone (phase 1); afterwards they fit (phase 2).
-
-    Returns
-    -------
-    float
-        In the units of the loss; 0 if the start is past it, nan if the end is before it.
-
-    Notes
-    -----
-    The onset of theory.md 2.5 (c). The change is followed on the dense output, to about 1e-10 of a
-    step.
-
-    Examples
-    --------
-    >>> from overalign import Network, Sample, solve, stop_at_risk
-    >>> sample = Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
-    >>> run = solve(sample, Network.random(4, 2, seed=1), -20.0, stop_at_risk(0.1))
-    >>> round(float(abs(run.at(fitting_onset(run)).outputs).max()), 6)
-    0.1
-    """
-    times = run.step_times
-    for _ in range(4):
-        change = _residual_change(run, times)
-        past = np.flatnonzero(change >= ONSET)
-        if not past.size:
-            return float("nan")
-        if past[0] == 0:
-            return float(times[0])
-        before, after = past[0] - 1, past[0]
-        times = np.linspace(times[before], times[after], 65)
-    share = (ONSET - change[before]) / (change[after] - change[before])
-    return float(times[0] + share * (times[-1] - times[0]))
-
-
-def _residual_change(run: Trajectory, times: FloatArray) -> FloatArray:
-    """Largest change of a residual since f = 0, relative to the largest residual there; [t]."""
-    y = run.sample.y
-    start = run.loss.residuals(np.zeros_like(y), y)
-    largest = max(float(np.max(np.abs(start))), 1e-300)
-    outputs = run.at(times).outputs
-    return np.array([np.max(np.abs(run.loss.residuals(f, y) - start)) for f in outputs]) / largest
-
-
-def flow_times(run: Trajectory, onset: float, most: int = 400) -> FloatArray:
-    """Times that resolve phase 1 on a logarithmic and phase 2 on either axis.
-
-    Parameters
-    ----------
-    run : Trajectory
-    onset : float
-        From `fitting_onset`; may be nan.
-    most : int
-        No more times than this; at least 10.
-
-    Returns
-    -------
-    array [t]
-        Increasing: 0, a geometric grid from the scale of the first kink to the end, an even grid
-        over phase 2, and steps of the solver.
-
-    Examples
-    --------
-    >>> from overalign import Network, Sample, solve, stop_at_risk
-    >>> sample = Sample([[1.0, 0.0], [0.0, 1.0]], [1, -1])
-    >>> run = solve(sample, Network.random(4, 2, seed=1), -5.0, stop_at_risk(0.1))
-    >>> times = flow_times(run, fitting_onset(run), most=50)
-    >>> float(times[0]), float(times[-1]) == run.time, times.size <= 50
-    (0.0, True, True)
-    """
-    if most < 10:
-        raise ProblemError(f"most is {most}; a trajectory needs at least 10 times")
-    if run.time == 0.0:
-        return np.zeros(1)
-    share = (most - 2) // 3
-    steps = run.step_times
-    return np.unique(
-        np.concatenate(
-            [
-                [0.0, run.time],
-                np.geomspace(_first_scale(run), run.time, share),
-                np.linspace(0.0 if np.isnan(onset) else onset, run.time, share),
-                steps[:: -(-steps.size // share)],
-            ]
-        ).clip(0.0, run.time)
-    )
-
-
-def _first_scale(run: Trajectory) -> float:
-    """Half the time of the first kink after the start, within five decades of the end."""
-    kinks = run.kinks.time
-    first = kinks[kinks > 0]
-    start = 0.5 * float(first[0]) if first.size else 1e-3 * run.time
-    return float(np.clip(start, 1e-5 * run.time, 0.5 * run.time))
-
-
-# ---------------------------------------------------------------- the Dataset
-
-
-def flow_dataset(run: Trajectory, times: ArrayLike | None = None) -> xr.Dataset:
-    """A trajectory with its kinks, slides, data and conventions, ready to store or draw.
-
-    Parameters
-    ----------
-    run : Trajectory
-    times : array [t], optional
-        Between 0 and ``run.time``, in any order; by default `flow_times`.
-
-    Returns
-    -------
-    xarray.Dataset
-        Along ``time``: ``risk``; with ``neuron`` ``log_norm``, ``log_output``, ``angle_positive``
-        and ``angle_negative`` (radians to the class sums x_+ and x_-; absent without labels -1 and
-        +1, without one of the classes, or where the sum is zero); with ``sample`` ``output``.
-        Per ``neuron``: ``sign``, ``dead``, ``initial_output`` and, with ``dimension``,
-        ``initial_weights`` and ``final_direction``. Along ``kink`` and ``slide``: the columns of
-        `Kinks` and `Slides`. The data ``x``, ``y``. Attributes: conventions, why it ended, error
-        estimate, separability, onset, versions.
-
-    Raises
-    ------
-    ProblemError
-        A time outside [0, ``run.time``].
-
-    Examples
-    --------
-    >>> from overalign import GaussianMixture, Network, solve, stop_at_risk
-    >>> sample = GaussianMixture(5, kappa=3.0, sigma=0.3).sample(6, seed=0)
-    >>> run = solve(sample, Network.random(8, 5, seed=1), -9.0, stop_at_risk(0.1))
-    >>> dataset = flow_dataset(run)
-    >>> dataset.log_norm.dims, dataset.attrs["outcome"]
-    (('time', 'neuron'), 'REACHED')
-    >>> dataset.sizes["kink"] == run.kinks.time.size
-    True
-    """
-    import xarray as xr
-
-    onset = fitting_onset(run)
-    asked = flow_times(run, onset) if times is None else np.atleast_1d(np.asarray(times, float))
-    variables = _along_time(run, asked) | _per_neuron(run) | _kinks(run) | _slides(run)
-    described = {
-        name: (dims, values, {"long_name": text, "units": units})
-        for name, (dims, values, text, units) in variables.items()
-    }
-    time = ("time", asked, {"long_name": "time", "units": "time of the loss"})
-    return xr.Dataset(described, coords={"time": time}, attrs=_attributes(run, onset))
-
-
-_Variable: TypeAlias = tuple[tuple[str, ...], Any, str, str]  # dimensions, values, name, units
-
-
-def _along_time(run: Trajectory, times: FloatArray) -> dict[str, _Variable]:
-    state, y = run.at(times), run.sample.y
-    risk = np.array([run.loss.risk(outputs, y) for outputs in state.outputs])
-    pair = ("time", "neuron")
-    variables: dict[str, _Variable] = {
-        "risk": (("time",), risk, "risk over all samples", "loss"),
-        "log_norm": (pair, state.log_norm, "log ||w_j||", "1"),
-        "log_output": (pair, state.log_output, "log |v_j|", "1"),
-        "output": (("time", "sample"), state.outputs, "f(x_i)", "1"),
-    }
-    for name, label in (("positive", 1), ("negative", -1)):
-        if run.sample.has_both_classes and np.any(run.sample.class_sum(label)):
-            values = angle(state.direction, run.sample.class_sum(label))
-            text = f"angle of w_j to the sum of the {name} inputs"
-            variables[f"angle_{name}"] = (pair, values, text, "rad")
-    return variables
-
-
-def _per_neuron(run: Trajectory) -> dict[str, _Variable]:
-    network, sample, rows = run.network, run.sample, ("neuron", "dimension")
-    return {
-        "sign": (("neuron",), run.final.sign, "sign of v_j at the end", "1"),
-        "dead": (("neuron",), dead_neurons(run).astype(np.int8), "1: inactive on all samples", "1"),
-        "final_direction": (rows, run.final.direction, "w_j / ||w_j|| at the end", "1"),
-        "initial_weights": (rows, network.weights, "W_j: w_j = alpha W_j at the start", "1"),
-        "initial_output": (("neuron",), network.output, "V_j: v_j = alpha V_j at the start", "1"),
-        "x": (("sample", "dimension"), sample.x, "inputs", "1"),
-        "y": (("sample",), sample.y, "labels or targets", "1"),
-    }
-
-
-_SIDE = "+1 active, -1 inactive, 0 sliding"
-
-
-def _kinks(run: Trajectory) -> dict[str, _Variable]:
-    kinks, dims = run.kinks, ("kink",)
-    return {
-        "kink_time": (dims, kinks.time, "time of the kink", "time of the loss"),
-        "kink_neuron": (dims, kinks.neuron, "neuron of the kink", "1"),
-        "kink_sample": (dims, kinks.sample, "sample of the kink", "1"),
-        "kink_before": (dims, kinks.before, f"side before: {_SIDE}", "1"),
-        "kink_after": (dims, kinks.after, f"side after: {_SIDE}", "1"),
-    }
-
-
-def _slides(run: Trajectory) -> dict[str, _Variable]:
-    slides, dims = run.slides, ("slide",)
-    return {
-        "slide_start": (dims, slides.start, "start of the slide", "time of the loss"),
-        "slide_end": (dims, slides.end, "end of the slide", "time of the loss"),
-        "slide_neuron": (dims, slides.neuron, "neuron that slides", "1"),
-        "slide_sample": (dims, slides.sample, "sample on whose kink it slides", "1"),
-        "slide_after": (dims, slides.after, f"side after: {_SIDE}", "1"),
-    }
-
-
-def _attributes(run: Trajectory, onset: float) -> dict[str, Any]:
-    sample = run.sample
-    pairs: dict[str, Any] = {}
-    if sample.is_classification and sample.n > 1:
-        pairs = {"separability": sample.separability, "violating_pairs": sample.violating_pairs}
-    return {
-        "title": "Gradient flow of a two-layer ReLU network",
-        **describe_problem(run.stop, run.loss, run.tolerance),
-        "time_factor": run.loss.time_factor(sample.n),
-        "log_alpha": run.log_alpha,
-        "balanced": int(run.network.is_balanced),
-        "outcome": run.outcome.name,
-        "status": run.status,
-        "successful": int(run.is_successful),
-        "end": run.time,
-        "onset": onset,
-        "error_estimate": run.error_estimate,
-        "steps": run.steps,
-        "frozen_flows": run.frozen_flows,
-        **pairs,
-        **versions(),
-    }
+    return np.asarray(~active_pairs(run.final.direction, run.sample).any(axis=-1))

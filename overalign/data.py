@@ -9,6 +9,7 @@ import csv
 import os
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -16,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import DataFileError, ProblemError
-from .problem import GaussianMixture, Sample, as_generator
+from .problem import GaussianMixture, Sample, SamplingReport, Seed, as_generator
 
-__all__ = ["read_sample"]
+__all__ = ["Split", "read_sample", "read_split"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 _Number = TypeVar("_Number", int, float)
@@ -34,7 +35,7 @@ _MIXTURE_DEFAULTS: dict[str, str] = {
 _DIGIT_IMAGES = 60
 
 
-def read_sample(spec: str | os.PathLike[str], seed: int = 0, n: int | None = None) -> Sample:
+def read_sample(spec: str | os.PathLike[str], seed: Seed = 0, n: int | None = None) -> Sample:
     """Read or draw a sample from a short description.
 
     Parameters
@@ -49,7 +50,7 @@ def read_sample(spec: str | os.PathLike[str], seed: int = 0, n: int | None = Non
         * "FILE.npz": arrays x [m, d] and y [m].
         * "FILE.csv": comma-separated, the last column is the label; a header row is recognised by
           a last cell that is not a number.
-    seed : int
+    seed : int or numpy.random.Generator
         Decides the draw: the mixture, which digits, which rows of a file.
     n : int, optional
         Number of samples. Mixture: overrides the default 12. Digits: 60 unless given, half of each
@@ -81,16 +82,103 @@ def read_sample(spec: str | os.PathLike[str], seed: int = 0, n: int | None = Non
     _require_count(text, n)
     head, _, tail = text.partition(":")
     if head == "mixture":
-        return _read_mixture(text, tail, seed, n)
+        mixture, count, level = _mixture(text, tail, n)
+        return mixture.sample(count, seed, level)
     if head == "digits":
-        return _read_digits(text, tail, seed, n)
-    readers = {".npz": _read_npz, ".csv": _read_csv}
-    path = Path(text)
-    if path.suffix.lower() not in readers:
-        raise DataFileError(f"{text!r} is not a data source; expected {_FORMS}")
-    if not path.is_file():
-        raise DataFileError(f"{text}: " + ("not a file" if path.exists() else "no such file"))
-    return _choose_rows(text, readers[path.suffix.lower()](path), seed, n)
+        return _digits_split(text, tail, seed, n).train
+    sample = _read_file(text)
+    return sample if n is None else _choose_rows(text, sample, seed, n)[0]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training data, and what tells the error on fresh data.
+
+    Attributes
+    ----------
+    train : Sample
+        Labels -1 and +1, both present.
+    held_out : Sample or None
+        The rest of a finite source, both labels present; None for a mixture.
+    mixture : GaussianMixture or None
+        The law of the data, where it is known.
+    report : SamplingReport or None
+        How the training data of a mixture were drawn.
+
+    Examples
+    --------
+    >>> split = read_split("digits:3,8", n=20)
+    >>> split.train.n, split.held_out.n, split.mixture
+    (20, 337, None)
+    """
+
+    train: Sample
+    held_out: Sample | None
+    mixture: GaussianMixture | None
+    report: SamplingReport | None
+
+
+def read_split(spec: str | os.PathLike[str], seed: Seed = 0, n: int | None = None) -> Split:
+    """Read or draw training data, and keep what tells the error on fresh data.
+
+    Parameters
+    ----------
+    spec : str or path
+        As for `read_sample`.
+    seed : int or numpy.random.Generator
+        Decides the draw.
+    n : int, optional
+        Number of training samples. Mixture: 12 unless given; digits: 60; files: half of the rows.
+        All other rows of a finite source are held out. ``digits:3,8,centred`` subtracts the mean
+        of the training images from all.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    DataFileError
+        As for `read_sample`; labels that are not -1 and +1; or one of the two parts would lack a
+        class.
+    ProblemError, SamplingError
+        As for `read_sample`.
+
+    Examples
+    --------
+    >>> read_split("mixture:n=6,kappa=3").mixture.kappa
+    3.0
+    """
+    text = os.fspath(spec)
+    _require_count(text, n)
+    head, _, tail = text.partition(":")
+    if head == "mixture":
+        mixture, count, level = _mixture(text, tail, n)
+        sample, report = mixture.sample_with_report(count, seed, level)
+        return Split(sample, None, mixture, report)
+    if head == "digits":
+        split = _digits_split(text, tail, seed, n)
+    else:
+        sample = _read_file(text)
+        train, rest = _choose_rows(text, sample, seed, sample.n // 2 if n is None else n)
+        split = Split(train, rest, None, None)
+    _require_both_classes(text, split)
+    return split
+
+
+def _require_both_classes(text: str, split: Split) -> None:
+    for what, part in (("training", split.train), ("held-out", split.held_out)):
+        if part is None:
+            raise DataFileError(f"{text}: no rows are left to hold out; lower n")
+        if not part.is_classification:
+            raise DataFileError(
+                f"{text}: an error rate needs labels -1 and +1, the file has other values"
+            )
+        if not part.has_both_classes:
+            raise DataFileError(
+                f"{text}: the {part.n} {what} rows hold one class only; change n or the seed, or "
+                "give more rows of the other class"
+            )
 
 
 def _require_count(text: str, n: int | None) -> None:
@@ -102,7 +190,8 @@ def _require_count(text: str, n: int | None) -> None:
 # ---------------------------------------------------------------- mixture and digits
 
 
-def _read_mixture(text: str, tail: str, seed: int, n: int | None) -> Sample:
+def _mixture(text: str, tail: str, n: int | None) -> tuple[GaussianMixture, int, float | None]:
+    """The mixture, the number of samples and the level of separability to condition on."""
     given = _key_values(text, tail)
     if n is not None:
         if "n" in given:
@@ -115,9 +204,9 @@ def _read_mixture(text: str, tail: str, seed: int, n: int | None) -> Sample:
         _number(text, "kappa", values["kappa"], float),
         _number(text, "sigma", values["sigma"], float),
     )
-    return mixture.sample(
+    return (
+        mixture,
         _number(text, "n", values["n"], int),
-        seed,
         None if level.lower() == "none" else _number(text, "separability", level, float),
     )
 
@@ -144,14 +233,15 @@ def _number(text: str, key: str, value: str, kind: type[_Number]) -> _Number:
         raise DataFileError(f"{text}: {key} is {value!r}, expected {wanted}") from error
 
 
-def _read_digits(text: str, tail: str, seed: int, n: int | None) -> Sample:
+def _digits_split(text: str, tail: str, seed: Seed, n: int | None) -> Split:
+    """n alternating images to train on; the rest, first class first, held out."""
     first, second, centred = _digit_classes(text, tail)
     images, target = _embedded_digits(text)
     count = _DIGIT_IMAGES if n is None else n
     if count < 2:
         raise DataFileError(f"{text}: n is {count}, two classes need n >= 2")
     generator = as_generator(seed)
-    rows = np.empty(count, dtype=np.int64)
+    rows, rest = np.empty(count, dtype=np.int64), []
     for start, digit in enumerate((first, second)):
         available = np.flatnonzero(target == digit)
         wanted = len(rows[start::2])
@@ -160,10 +250,18 @@ def _read_digits(text: str, tail: str, seed: int, n: int | None) -> Sample:
                 f"{text}: n={count} needs {wanted} images of the digit {digit}, there are "
                 f"{len(available)}; lower n"
             )
-        rows[start::2] = generator.permutation(available)[:wanted]
-    x = images[rows] / 16.0
-    return Sample(
-        x - x.mean(axis=0) if centred else x, np.where(np.arange(count) % 2 == 0, 1.0, -1.0)
+        shuffled = generator.permutation(available)
+        rows[start::2] = shuffled[:wanted]
+        rest.append(shuffled[wanted:])
+    x = images / 16.0
+    x -= x[rows].mean(axis=0) if centred else 0.0
+    held_out = np.concatenate(rest)
+    y = np.where(target == first, 1.0, -1.0)
+    return Split(
+        Sample(x[rows], y[rows]),
+        Sample(x[held_out], y[held_out]) if held_out.size else None,
+        None,
+        None,
     )
 
 
@@ -206,6 +304,16 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+def _read_file(text: str) -> Sample:
+    readers = {".npz": _read_npz, ".csv": _read_csv}
+    path = Path(text)
+    if path.suffix.lower() not in readers:
+        raise DataFileError(f"{text!r} is not a data source; expected {_FORMS}")
+    if not path.is_file():
+        raise DataFileError(f"{text}: " + ("not a file" if path.exists() else "no such file"))
+    return readers[path.suffix.lower()](path)
 
 
 def _read_npz(path: Path) -> Sample:
@@ -286,10 +394,13 @@ def _file_sample(path: Path, x: ArrayLike, y: ArrayLike) -> Sample:
     return sample
 
 
-def _choose_rows(text: str, sample: Sample, seed: int, n: int | None) -> Sample:
-    if n is None:
-        return sample
+def _choose_rows(text: str, sample: Sample, seed: Seed, n: int) -> tuple[Sample, Sample | None]:
+    """n rows drawn without replacement, and the rest, both in the order of the file."""
     if n > sample.n:
         raise DataFileError(f"{text}: n={n} rows asked for, the file has {sample.n}")
-    rows = np.sort(as_generator(seed).choice(sample.n, size=n, replace=False))
-    return Sample(sample.x[rows], sample.y[rows])
+    if n < 1:
+        raise DataFileError(f"{text}: the file has {sample.n} row, too few to hold some out")
+    chosen = np.zeros(sample.n, dtype=bool)
+    chosen[as_generator(seed).choice(sample.n, size=n, replace=False)] = True
+    rest = None if chosen.all() else Sample(sample.x[~chosen], sample.y[~chosen])
+    return Sample(sample.x[chosen], sample.y[chosen]), rest

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -689,16 +689,20 @@ _OUTCOMES = (
 def _method(task: _Task, local: float) -> Any:
     from . import _kernels
 
-    nodes = _lobatto_nodes(SUBSTEPS)
-    fit = np.linalg.inv(np.vander(nodes, increasing=True))
+    nodes, fit = _collocation(SUBSTEPS)
     norms = bool(task.stop.kind == _kernels.STOP_NORM)
-    return _kernels.Method(nodes, np.ascontiguousarray(fit), local, 0.03 * local, norms)
+    return _kernels.Method(nodes, fit, local, 0.03 * local, norms)
 
 
-def _lobatto_nodes(substeps: int) -> FloatArray:
-    """Gauss-Lobatto nodes on [0, 1]: the ends, and the roots of P'_substeps."""
+@cache
+def _collocation(substeps: int) -> tuple[FloatArray, FloatArray]:
+    """Gauss-Lobatto nodes on [0, 1], and the matrix from values there to coefficients.
+
+    The nodes are the ends and the roots of P'_substeps.
+    """
     inner = np.polynomial.legendre.Legendre.basis(substeps).deriv().roots().real
-    return np.concatenate([[0.0], 0.5 * (np.sort(inner) + 1.0), [1.0]])
+    nodes = np.concatenate([[0.0], 0.5 * (np.sort(inner) + 1.0), [1.0]])
+    return nodes, np.ascontiguousarray(np.linalg.inv(np.vander(nodes, increasing=True)))
 
 
 def _snapshot(

@@ -37,6 +37,7 @@ Seed: TypeAlias = int | np.random.Generator
 _LARGEST_EXACT_INTEGER = 2**53
 _SAFE_SIZE = 1e140  # squares of larger (or inversely smaller) numbers leave float64
 _REPEATS_LISTED = 8
+_ROUNDING = 8 * float(np.finfo(np.float64).eps)
 _FEWEST_SWEEPS = 50
 _NETWORK_STREAM = 1
 
@@ -270,6 +271,34 @@ class Sample:
             raise ProblemError(f"label is {label!r}, expected -1 or +1")
         rows = self.positives if label == 1 else self.negatives
         return np.asarray(self.x[rows].sum(axis=0))
+
+    def class_direction(self, label: int) -> FloatArray:
+        """xbar = x / ||x||, x the sum of the inputs of one class; a unit vector [d].
+
+        Raises
+        ------
+        ProblemError
+            As `class_sum`; or the class is empty, or its inputs sum to zero (to rounding).
+        """
+        total = self.class_sum(label)
+        rows, name = self.y == label, "positive" if label == 1 else "negative"
+        if not rows.any():
+            raise ProblemError(f"no sample is {name}, so the class has no direction")
+        length = float(np.linalg.norm(total))
+        if not length > _ROUNDING * float(self.norms[rows].sum()):
+            raise ProblemError(f"the {name} inputs sum to zero, so the class has no direction")
+        return np.asarray(total / length)
+
+    @property
+    def has_class_directions(self) -> bool:
+        """Whether `class_direction` exists for both labels."""
+        if not self.has_both_classes:
+            return False
+        try:
+            self.class_direction(1), self.class_direction(-1)
+        except ProblemError:
+            return False
+        return True
 
     @property
     def separability(self) -> float:
@@ -697,6 +726,14 @@ class Network:
     def is_balanced(self) -> bool:
         """Whether |V_j| = ||W_j|| for all neurons, to 1e-12 relative."""
         return bool(np.all(np.abs(np.abs(self.output) - self.row_norms) <= 1e-12 * self.row_norms))
+
+    @property
+    def keeps_signs(self) -> bool:
+        """Whether |V_j| >= ||W_j|| for all j, so that no v_j can change its sign.
+
+        v_j^2 - ||w_j||^2 is conserved: where it is not negative, v_j vanishes only with w_j.
+        """
+        return bool(np.all(np.abs(self.output) >= (1.0 - 1e-12) * self.row_norms))
 
     def outputs(self, x: ArrayLike, log_alpha: float = 0.0) -> FloatArray:
         """f(x) = exp(2 log_alpha) sum_j V_j relu(<W_j, x>), one per row of x.

@@ -12,6 +12,7 @@ import pytest
 
 import overalign as oa
 from overalign import cli
+from overalign.cli import flow as flow_command
 
 SMALL = ["flow", "--data", "mixture:n=6,kappa=3", "--width", "8", "--eta", "0.2"]
 
@@ -91,9 +92,11 @@ def test_options(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: li
 
 
 def test_the_seed_decides_data_and_network_from_separate_streams() -> None:
-    sample, network = cli._problem(cli.FlowOptions(data="mixture:kappa=0,separability=none"))
-    again = cli._problem(cli.FlowOptions(data="mixture:kappa=0,separability=none"))
-    other = cli._problem(cli.FlowOptions(data="mixture:kappa=0,separability=none", seed=1))
+    sample, network = flow_command._problem(
+        cli.FlowOptions(data="mixture:kappa=0,separability=none")
+    )
+    again = flow_command._problem(cli.FlowOptions(data="mixture:kappa=0,separability=none"))
+    other = flow_command._problem(cli.FlowOptions(data="mixture:kappa=0,separability=none", seed=1))
     np.testing.assert_array_equal(network.weights, again[1].weights)
     assert not np.any(network.weights == other[1].weights)
     # the noise of a sample must not reappear as the row of a neuron
@@ -195,7 +198,7 @@ def test_a_request_that_cannot_be_met_is_one_line_and_exit_code_2(
 def test_a_folder_that_cannot_be_written_is_found_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "_solve", lambda *_: pytest.fail("it solved first"))
+    monkeypatch.setattr(flow_command, "_solve", lambda *_: pytest.fail("it solved first"))
     monkeypatch.setattr(os, "access", lambda *_: False)
     code, _, err = run(capsys, *SMALL, "--output", str(tmp_path))
     assert (code, err.count("\n")) == (2, 1)
@@ -267,7 +270,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
 
 def test_the_progress_says_which_stage_it_is() -> None:
     lines: list[str] = []
-    progress = cli._Progress(lines.append)
+    progress = flow_command._Progress(lines.append)
     progress(0.0, 0.0)
     progress._began -= 10.0
     for state in ((0.0, 0.0), (2.5, 0.4), (0.0, 0.0), (1.0, 0.9)):
@@ -284,7 +287,7 @@ def test_an_interrupt_while_writing_is_exit_code_130(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_write", interrupted)
+    monkeypatch.setattr(flow_command, "_write", interrupted)
     code, _, err = run(capsys, *SMALL, "--output", str(tmp_path))
     assert code == 130
     assert err.startswith("interrupted")

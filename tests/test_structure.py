@@ -31,13 +31,14 @@ LARGEST_FILE = 2**20  # bytes
 FACADE = ""
 LAYERS = [
     {"errors"},
-    {"sampling", "records"},
+    {"sampling", "records", "_compile"},
     {"problem", "engine"},
-    {"data", "_kernels"},
+    {"data", "_kernels", "_lines"},
     {"flow"},
     {"alignment"},
-    {"excess_error"},
-    {"deepnet"},
+    {"phases", "excess_error"},
+    {"tables"},
+    {"ucurve", "deepnet"},
     {"statements", "enclosure"},
     {"claims"},
     {"testing"},
@@ -46,8 +47,10 @@ LAYERS = [
     {"cli"},
 ]
 ONLY_IMPORTED_BY: dict[str, set[str]] = {
-    "data": {FACADE, "cli"},
+    "data": {FACADE, "ucurve", "cli"},
+    "_compile": {"_kernels", "_lines"},
     "_kernels": {"flow"},
+    "_lines": {"excess_error"},
     "plots": {"report", "explorer", "cli"},
     "report": {"cli"},
     "explorer": {"cli"},

@@ -1,48 +1,37 @@
-"""The command line: ``overalign flow``.
-
-Everything heavy is imported where it is used, so that ``overalign --help`` answers at once.
-Exit codes: 0 the stop was reached, 1 it was not, 2 the request cannot be met, 130 interrupted.
-"""
+"""``overalign flow``: one network on one sample, to a trajectory and a figure."""
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
-import tyro
-
-from .errors import OutputError, OveralignError, ProblemError
-from .records import require_writable, write_dataset
+from ..errors import OutputError, ProblemError
+from ..records import require_writable, write_dataset
+from .shared import (
+    NOT_REACHED,
+    REACHED,
+    MaybeFloat,
+    MaybeInt,
+    MaybeText,
+    interrupt_ends,
+    made_folder,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
-    from rich.console import Console
 
-    from .flow import Stop, Trajectory
-    from .problem import Loss, Network, Sample
+    from ..flow import Stop, Trajectory
+    from ..problem import Loss, Network, Sample
 
-__all__ = ["FlowOptions", "main", "run_flow"]
+__all__ = ["FlowOptions", "run_flow"]
 
-REACHED, NOT_REACHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 _ENDINGS = (".nc", ".png")
 _DEFAULT_ETA = 0.05
-
-# Options that stand for "not given" with None show neither it nor a default.
-_MaybeInt: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
-_MaybeFloat: TypeAlias = Annotated[
-    float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
-]
-_MaybeText: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -102,86 +91,25 @@ class FlowOptions:
     """
 
     data: str = "mixture"
-    n: _MaybeInt = None
+    n: MaybeInt = None
     seed: int = 0
     width: int = 64
-    alpha: _MaybeFloat = None
-    log_alpha: _MaybeFloat = None
+    alpha: MaybeFloat = None
+    log_alpha: MaybeFloat = None
     row_law: Literal["sphere", "gaussian"] = "sphere"
     signs: Literal["alternating", "random"] = "alternating"
     paired: bool = False
-    eta: _MaybeFloat = None
-    margin: _MaybeFloat = None
-    norm: _MaybeFloat = None
-    time: _MaybeFloat = None
+    eta: MaybeFloat = None
+    margin: MaybeFloat = None
+    norm: MaybeFloat = None
+    time: MaybeFloat = None
     over: Literal["all", "positive", "negative"] = "all"
     loss: Literal["logistic", "exponential", "square"] = "logistic"
     factor: float = 1.0
     reduction: Literal["mean", "sum"] = "mean"
     tolerance: float = 1e-8
     output: Path = Path()
-    name: _MaybeText = None
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Those of the process unless given.
-
-    Raises
-    ------
-    SystemExit
-        Always, with the exit code.
-
-    Examples
-    --------
-    >>> try:
-    ...     main(["--version"])
-    ... except SystemExit as stop:
-    ...     print("exit code", stop.code)
-    overalign 0...
-    exit code 0
-    """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        sys.exit(_dispatch(given))
-    except OveralignError as error:
-        _refuse(str(error))
-    except MemoryError as error:
-        _refuse(f"not enough memory ({error}); lower the number of samples or the width")
-    except BrokenPipeError:  # `overalign flow | head`
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        sys.exit(NOT_REACHED)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was left half-written", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-
-
-def _refuse(message: str) -> None:
-    """One line on stderr, and out."""
-    print("overalign: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(REFUSED)
-
-
-def _dispatch(arguments: list[str]) -> int:
-    if arguments == ["--version"]:
-        from overalign import __version__
-
-        print(f"overalign {__version__}")
-        return 0
-    app = tyro.extras.SubcommandApp()
-    app.command(name="flow")(FlowOptions)
-    options = app.cli(
-        prog="overalign",
-        description="The theory of feature-learning strength, held against measurements. "
-        "--version prints the version; COMMAND --help explains a command.",
-        args=arguments or ["--help"],
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    return run_flow(options)
+    name: MaybeText = None
 
 
 # ---------------------------------------------------------------- flow
@@ -244,7 +172,7 @@ def _log_alpha(options: FlowOptions) -> float:
 
 
 def _stop(options: FlowOptions) -> Stop:
-    from . import flow
+    from .. import flow
 
     asked = {
         name: value
@@ -265,7 +193,7 @@ def _stop(options: FlowOptions) -> Stop:
 
 
 def _loss(options: FlowOptions) -> Loss:
-    from . import problem
+    from .. import problem
 
     losses: dict[str, Callable[..., Loss]] = {
         "logistic": problem.LogisticLoss,
@@ -281,19 +209,15 @@ def _place(options: FlowOptions) -> Path:
     name = options.name or f"flow_{readable.removesuffix('.csv').strip('_')}"
     if Path(name).name != name or "\0" in name:
         raise OutputError(f"--name {name!r} is not the name of a file; the folder goes to --output")
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"--output {options.output}: cannot be made ({reason})") from error
+    made_folder(options.output)
     for ending in _ENDINGS:
         require_writable(options.output / (name + ending))
     return options.output / name
 
 
 def _problem(options: FlowOptions) -> tuple[Sample, Network]:
-    from .data import read_sample
-    from .problem import Network
+    from ..data import read_sample
+    from ..problem import Network
 
     sample = read_sample(options.data, options.seed, options.n)
     network = Network.random(
@@ -366,10 +290,13 @@ def _solve(
     """Solve, with the progress on stderr and an interrupt that ends the process at once."""
     from rich.console import Console
 
-    from .flow import solve
+    from ..flow import solve
 
     console = Console(stderr=True)
-    with _interrupt_ends(console), console.status("loading the solver") as status:
+    with (
+        interrupt_ends(console, "nothing was written"),
+        console.status("loading the solver") as status,
+    ):
         progress = _Progress(status.update)
         return solve(sample, network, log_alpha, stop, loss, tolerance, progress=progress)
 
@@ -397,32 +324,9 @@ class _Progress:
             self._show(f"solving: {where}{again} ({elapsed:.0f} s)")
 
 
-@contextmanager
-def _interrupt_ends(console: Console) -> Iterator[None]:
-    """End the process on an interrupt: no Python code can stop the compiler in its thread.
-
-    Nothing is written while this holds, so nothing can be left half-written.
-    """
-
-    def end(number: int, frame: object) -> None:
-        with suppress(Exception):
-            console.show_cursor(True)
-            os.write(2, b"\ninterrupted; nothing was written\n")
-        os._exit(INTERRUPTED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = signal.signal(signal.SIGINT, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-
-
 def _write(run: Trajectory, options: FlowOptions, stem: Path) -> list[Path]:
-    from .alignment import flow_dataset
-    from .plots import plot_flow, save_figure
+    from ..plots import plot_flow, save_figure
+    from ..tables import flow_dataset
 
     dataset: xr.Dataset = flow_dataset(run)
     dataset.attrs |= {"data": options.data, "seed": options.seed}

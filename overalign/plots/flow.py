@@ -1,37 +1,28 @@
-"""Figures. Each takes a Dataset and returns Axes; the numbers are computed in other modules.
-
-The style is overalign/styles/overalign.mplstyle; it holds inside these functions only.
-"""
+"""The trajectory of one network, over both phases."""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ProblemError
-from .records import replaced
+from ..errors import ProblemError
+from .style import BLACK, BLUE, GREY, VERMILION, plain_text, power_of_ten, style
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Window", "plot_flow", "save_figure", "time_windows"]
+__all__ = ["Window", "plot_flow", "time_windows"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
-STYLE = Path(__file__).parent / "styles" / "overalign.mplstyle"
-
-_BLUE, _VERMILION, _GREY, _BLACK = "#0072B2", "#D55E00", "#9a9a9a", "#222222"
-_COLOURS = {1: _BLUE, -1: _VERMILION, 0: _GREY}  # sign of v_j; 0 for a dead neuron
-_TARGET: dict[str, Any] = {"color": _GREY, "linewidth": 0.9, "linestyle": (0, (4, 2))}
+_COLOURS = {1: BLUE, -1: VERMILION, 0: GREY}  # sign of v_j; 0 for a dead neuron
+_TARGET: dict[str, Any] = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (4, 2))}
 _DEGREES_ON_LOG = 3.0  # smallest angle above which a linear axis shows all there is
 _FEW = 0.05  # share of the kinks that may lie where the time axis is linear
 _MINOR = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
@@ -76,7 +67,7 @@ def time_windows(dataset: xr.Dataset) -> list[Window]:
     Parameters
     ----------
     dataset : xarray.Dataset
-        From `overalign.alignment.flow_dataset`.
+        From `overalign.tables.flow_dataset`.
 
     Returns
     -------
@@ -139,7 +130,7 @@ def plot_flow(dataset: xr.Dataset, figure: Figure | None = None) -> NDArray[Any]
     Parameters
     ----------
     dataset : xarray.Dataset
-        From `overalign.alignment.flow_dataset`.
+        From `overalign.tables.flow_dataset`.
     figure : matplotlib.figure.Figure, optional
         An empty figure to draw on; in a notebook ``matplotlib.pyplot.figure()``. A new one, unknown
         to pyplot, unless given: take it from ``axes[0, 0].figure``.
@@ -158,67 +149,20 @@ def plot_flow(dataset: xr.Dataset, figure: Figure | None = None) -> NDArray[Any]
     Examples
     --------
     >>> from overalign import GaussianMixture, Network, solve, stop_at_risk
-    >>> from overalign.alignment import flow_dataset
+    >>> from overalign import flow_dataset
     >>> sample = GaussianMixture(5, kappa=3.0, sigma=0.3).sample(6, seed=0)
     >>> run = solve(sample, Network.random(8, 5, seed=1), -9.0, stop_at_risk(0.1))
     >>> plot_flow(flow_dataset(run)).shape
     (4, 2)
     """
     windows = time_windows(dataset)
-    with _style():
+    with style():
         axes = _grid(dataset, windows, figure)
         for column, window in zip(axes.T, windows, strict=True):
             for ax, panel in zip(column, _panels(dataset), strict=True):
                 panel(ax, dataset, window)
         _dress(axes, windows, dataset)
     return axes
-
-
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure; an earlier file is replaced in one step.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    path : str or path
-        The ending decides the format: png, pdf, svg.
-
-    Returns
-    -------
-    pathlib.Path
-        ``path``.
-
-    Raises
-    ------
-    OutputError
-        As `overalign.records.replaced`.
-    ProblemError
-        matplotlib does not know the format.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from matplotlib.figure import Figure
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_figure(Figure(), f"{folder}/empty.png").stat().st_size > 0
-    True
-    """
-    kind = Path(path).suffix.lstrip(".").lower()
-    if kind not in figure.canvas.get_supported_filetypes():
-        raise ProblemError(f"{path}: the ending says no format that can be drawn; use .png or .pdf")
-    # without a date or a version the same figure gives the same bytes
-    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    with _style(), replaced(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=metadata.get(kind))
-    return Path(path)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib.style
-
-    with matplotlib.style.context(STYLE):
-        yield
 
 
 def _grid(dataset: xr.Dataset, windows: list[Window], figure: Figure | None) -> NDArray[Any]:
@@ -258,7 +202,7 @@ def _draw_risk(ax: Axes, dataset: xr.Dataset, window: Window) -> None:
     if _draws_target(dataset):
         ax.axhline(dataset.attrs["stop_target"], **_TARGET)
     inside, risk = _inside(dataset, window), dataset["risk"].values
-    ax.plot(dataset["time"].values[inside], risk[inside], color=_BLACK, linewidth=1.3)
+    ax.plot(dataset["time"].values[inside], risk[inside], color=BLACK, linewidth=1.3)
     ax.set_yscale("log")
     ax.set_ylim(0.85 * float(risk.min()), 1.15 * float(risk.max()))
 
@@ -460,26 +404,17 @@ def _handles(dataset: xr.Dataset) -> list[Any]:
         handles.append(Line2D([], [], label=target, **_TARGET))
     if dataset.sizes["kink"]:
         tick: dict[str, Any] = {"marker": "|", "markersize": 6, "linestyle": "none"}
-        handles.append(Line2D([], [], color=_BLACK, label="kink", **tick))
+        handles.append(Line2D([], [], color=BLACK, label="kink", **tick))
     if dataset.sizes["slide"]:
-        handles.append(Line2D([], [], color=_BLACK, alpha=0.35, linewidth=2.5, label="slide"))
+        handles.append(Line2D([], [], color=BLACK, alpha=0.35, linewidth=2.5, label="slide"))
     return handles
 
 
 def _headline(dataset: xr.Dataset) -> str:
     attrs, sizes = dataset.attrs, dataset.sizes
-    parts = [str(attrs["data"]).replace("$", r"\$")] if "data" in attrs else []
+    parts = [plain_text(str(attrs["data"]))] if "data" in attrs else []
     parts.append(rf"$n={sizes['sample']}$, $d={sizes['dimension']}$, $h={sizes['neuron']}$")
-    parts.append(rf"$\alpha={_power_of_ten(attrs['log_alpha'])}$")
+    parts.append(rf"$\alpha={power_of_ten(attrs['log_alpha'])}$")
     if "separability" in attrs:
         parts.append(rf"$\lambda={attrs['separability']:.2f}$")
     return "   ".join(parts)
-
-
-def _power_of_ten(log_value: float) -> str:
-    """exp(log_value) in mathematical text, also where it leaves float64."""
-    exponent, rest = divmod(log_value / math.log(10.0) + 1e-9, 1.0)
-    mantissa, power = f"{10.0**rest:.3g}", f"10^{{{exponent:.0f}}}"
-    if exponent in (-1.0, 0.0):
-        return f"{math.exp(log_value):.3g}"
-    return power if mantissa == "1" else rf"{mantissa}\times {power}"

@@ -1,0 +1,101 @@
+"""The command line: ``overalign ucurve`` and ``overalign flow``.
+
+Everything heavy is imported where it is used, so that ``overalign --help`` answers at once.
+Exit codes: 0 done, 1 a stop was not reached, 2 the request cannot be met, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from ..errors import OveralignError
+from ..records import read_config
+from ..ucurve import UCurve
+from .flow import FlowOptions, run_flow
+from .shared import INTERRUPTED, NOT_REACHED, REFUSED
+from .ucurve import UCurveOptions, report_ucurve
+
+__all__ = ["FlowOptions", "UCurveOptions", "main", "report_ucurve", "run_flow"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process unless given.
+
+    Raises
+    ------
+    SystemExit
+        Always, with the exit code.
+
+    Examples
+    --------
+    >>> try:
+    ...     main(["--version"])
+    ... except SystemExit as stop:
+    ...     print("exit code", stop.code)
+    overalign 0...
+    exit code 0
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.exit(_dispatch(given))
+    except OveralignError as error:
+        _refuse(str(error))
+    except MemoryError as error:
+        _refuse(f"not enough memory ({error}); lower the number of samples or the width")
+    except BrokenPipeError:  # `overalign flow | head`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.exit(NOT_REACHED)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was left half-written", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _refuse(message: str) -> None:
+    """One line on stderr, and out."""
+    print("overalign: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(REFUSED)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        from overalign import __version__
+
+        print(f"overalign {__version__}")
+        return 0
+    options = tyro.cli(
+        _commands(arguments),
+        prog="overalign",
+        description="The theory of feature-learning strength, held against measurements. "
+        "--version prints the version; COMMAND --help explains a command.",
+        args=arguments or ["--help"],
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    return run_flow(options) if isinstance(options, FlowOptions) else report_ucurve(options)
+
+
+def _commands(arguments: list[str]) -> Any:
+    """The commands as a type that tyro reads; `--config FILE` replaces the defaults of ucurve."""
+    start = UCurveOptions(settings=_settings(arguments))
+    ucurve = Annotated[UCurveOptions, tyro.conf.subcommand("ucurve", default=start)]
+    return ucurve | Annotated[FlowOptions, tyro.conf.subcommand("flow")]
+
+
+def _settings(arguments: list[str]) -> UCurve:
+    """The defaults of ``ucurve``: those of a file, if one is named."""
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if arguments[0] == "ucurve" and name == "--config":
+            following = arguments[place + 1 : place + 2]
+            if equals or following:
+                return read_config(UCurve, value if equals else following[0])
+    return UCurve()

@@ -1,0 +1,60 @@
+"""What the commands share: exit codes, options that may be missing, places, interrupts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import tyro
+
+from ..errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+REACHED, NOT_REACHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+# Options that stand for "not given" with None show neither it nor a default.
+MaybeInt: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
+MaybeFloat: TypeAlias = Annotated[
+    float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
+]
+MaybeText: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")]
+
+
+def made_folder(folder: Path) -> Path:
+    """The folder of ``--output``, made if it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"--output {folder}: cannot be made ({reason})") from error
+    return folder
+
+
+@contextmanager
+def interrupt_ends(console: Console, left: str) -> Iterator[None]:
+    """End the process on an interrupt: no Python code can stop the compiler in its thread.
+
+    Files are complete or absent at every moment; ``left`` says what there is.
+    """
+
+    def end(number: int, frame: object) -> None:
+        with suppress(Exception):
+            console.show_cursor(True)
+            os.write(2, f"\ninterrupted; {left}\n".encode())
+        os._exit(INTERRUPTED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)

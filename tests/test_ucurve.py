@@ -1,0 +1,344 @@
+"""The U-curve sweep: what it measures, that it resumes, and what its statistics say."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import xarray as xr
+
+import overalign as oa
+from overalign import ucurve
+from overalign.ucurve import (
+    UCurve,
+    above_lowest,
+    find_optimum,
+    measure,
+    over_sets,
+    problem_of,
+    run_ucurve,
+)
+
+SMALL = UCurve(
+    data="mixture:n=6,dimension=5",
+    sets=3,
+    width=8,
+    alphas=5,
+    alpha_min=1e-3,
+    alpha_max=2.0,
+    eta=0.2,
+)
+
+
+@pytest.fixture(scope="module")
+def small() -> xr.Dataset:
+    return run_ucurve(SMALL)
+
+
+# --------------------------------------------------------------------------------- settings
+
+
+def test_the_defaults_are_those_of_the_conventions() -> None:
+    settings = UCurve()
+    split, networks = problem_of(settings.runs[0])
+    assert (split.train.n, split.train.dimension, settings.sets, settings.eta) == (12, 20, 16, 0.05)
+    assert split.mixture is not None
+    assert (split.mixture.kappa, split.mixture.sigma) == (1.5, 1.0)
+    assert split.train.separability >= 0.0
+    assert list(networks) == ["independent", "paired"]
+    np.testing.assert_allclose(networks["independent"].row_norms, 1.0)
+    assert np.count_nonzero(networks["paired"].outputs(split.train.x)) == 0
+    assert networks["independent"].width == networks["paired"].width == 64
+    grid = np.exp(settings.log_alphas)
+    assert grid.size == 24
+    assert (grid[0], grid[-1]) == (pytest.approx(1e-6), pytest.approx(4.0))
+    np.testing.assert_allclose(np.diff(np.log(grid)), np.log(4e6) / 23)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"alphas": 1}, oa.ProblemError, "the grid has 1 alpha"),
+        ({"alphas": 2}, oa.ProblemError, "needs at least 3"),
+        ({"alpha_min": 0.0}, oa.ProblemError, "0 < alpha_min < alpha_max"),
+        ({"alpha_min": 5.0}, oa.ProblemError, "from 5 to 2"),
+        ({"alpha_max": float("inf")}, oa.OveralignError, "inf"),
+        ({"eta": 0.8}, oa.ProblemError, r"eta is 0.8; .*the risk at the start, 0.6931"),
+        ({"eta": 0.0}, oa.ProblemError, "eta is 0"),
+        ({"width": 7}, oa.ProblemError, "even width"),
+        ({"sets": 0}, oa.ConfigError, "sets"),
+        ({"width": "8"}, oa.ConfigError, "width"),
+        ({"initialisation": "other"}, oa.ConfigError, "initialisation"),
+        ({"tolerance": 1e-20}, oa.ToleranceError, "float64 can deliver"),
+        ({"error_accuracy": 0.0}, oa.ProblemError, "error_accuracy is 0"),
+        ({"data": "mixture:kappa=-1"}, oa.ProblemError, "kappa"),
+        ({"data": "nothing"}, oa.DataFileError, "not a data source"),
+        ({"data": "missing.csv"}, oa.DataFileError, "no such file"),
+    ],
+)
+def test_a_sweep_that_means_nothing(change: dict, error: type, message: str) -> None:
+    settings = msgspec.structs.replace(SMALL, **change)
+    with pytest.raises(error, match=message):
+        run_ucurve(settings)
+
+
+def test_data_that_cannot_be_drawn_are_named_with_the_acceptance_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overalign.sampling._MOST_EXTENSION", 1)  # gives up sooner
+    settings = UCurve(data="mixture:kappa=0.1,dimension=40,n=20,separability=0.8", sets=64)
+    with pytest.raises(oa.SamplingError, match=r"acceptance \d.*lower the separability"):
+        run_ucurve(settings, tmp_path)
+    assert not list(tmp_path.glob("*/result.nc"))
+
+
+# ------------------------------------------------------------------------------ what is measured
+
+
+def test_every_quantity_is_measured_and_described(small: xr.Dataset) -> None:
+    shape = (3, 2, 5)
+    columns = ("network_error", "predictor_error", "over_alignment", "over_fitting", "Psi")
+    for name in (*columns, "cosine_to_pooled_mean", "network_error_se", "undecided", "outcome"):
+        assert small[name].dims == ("set", "initialisation", "alpha"), name
+        assert small[name].shape == shape, name
+    assert all(f"{name}_positive" in small for name in columns)
+    assert all(variable.attrs["long_name"] for variable in small.data_vars.values())
+    assert small.error_bayes.dims == ("set",)
+    assert json.loads(small.attrs["settings"])["alphas"] == 5
+    assert small.attrs["loss"] == "LogisticLoss"
+    assert (small.risk.values[small.outcome.values == "REACHED"] <= 0.2 + 1e-6).all()
+
+
+def test_the_parts_add_up_and_the_reference_errors_are_in_order(small: xr.Dataset) -> None:
+    for end in ("", "_positive"):
+        excess = small[f"predictor_error{end}"] - small.error_bayes
+        parts = small[f"over_alignment{end}"] + small[f"over_fitting{end}"]
+        np.testing.assert_allclose(parts, excess, atol=1e-14)
+    assert (small.over_alignment >= 0.0).all()
+    assert (small.over_fitting >= 0.0).all()
+    assert (small.network_error > small.error_bayes - 3.0 * small.network_error_se).all()
+    np.testing.assert_allclose(small.Psi_positive, np.cos(small.cone_angle_positive))
+
+
+def test_a_set_is_what_solving_by_hand_gives(small: xr.Dataset) -> None:
+    split, networks = problem_of(SMALL.runs[2])
+    assert split.mixture is not None
+    stop = oa.stop_at_risk(0.2)
+    for kind, k in (("independent", 0), ("paired", 3)):
+        log_alpha = float(SMALL.log_alphas[k])
+        run = oa.solve(split.train, networks[kind], log_alpha, stop, tolerance=1e-10)
+        found = small.isel(set=2, alpha=k).sel(initialisation=kind)
+        state = oa.alignment_of(run.final, split.train)
+        assert float(found.time) == pytest.approx(run.time, rel=1e-3)
+        assert float(found.Psi) == pytest.approx(float(state.Psi), abs=1e-3)
+        by_hand = [
+            float(oa.direction_error(of.predictor, split.mixture, of.label))
+            for of in (state.positive, state.negative)
+        ]
+        assert float(found.predictor_error) == pytest.approx(np.mean(by_hand), abs=1e-3)
+        assert float(found.predictor_error_positive) == pytest.approx(by_hand[0], abs=1e-3)
+        error = oa.network_error(run.final, split.mixture, relative_error=0.005)
+        spread = 5.0 * np.hypot(float(found.network_error_se), error.standard_error) + 1e-3
+        assert float(found.network_error) == pytest.approx(error.value, abs=spread)
+
+
+def test_numbers_do_not_depend_on_the_other_sets_or_on_the_executor(small: xr.Dataset) -> None:
+    alone = measure(SMALL.runs[1])
+    np.testing.assert_array_equal(alone.network_error, small.network_error[1])
+    with ThreadPoolExecutor(2) as executor:
+        again = run_ucurve(msgspec.structs.replace(SMALL, sets=2), executor=executor)
+    np.testing.assert_array_equal(again.network_error, small.network_error[:2])
+
+
+def test_other_seeds_are_other_data_and_networks() -> None:
+    first, second = (problem_of(UCurve(seed=seed).runs[0]) for seed in (0, 1))
+    assert not np.any(first[0].train.x == second[0].train.x)
+    assert not np.any(first[1]["independent"].weights == second[1]["independent"].weights)
+    third = problem_of(UCurve().runs[1])
+    assert not np.any(first[0].train.x == third[0].train.x)
+    rows = first[1]["independent"].weights
+    assert np.max(np.abs(rows @ first[0].train.signed.T / first[0].train.norms)) < 0.95
+
+
+def test_a_stop_that_is_not_reached_leaves_a_hole() -> None:
+    settings = UCurve(
+        data="mixture:n=6,dimension=5", sets=2, width=1, alphas=3, initialisation="independent",
+        alpha_min=1e-3, eta=0.1,
+    )  # fmt: skip
+    dataset = run_ucurve(settings)
+    assert set(np.unique(dataset.outcome)) <= {"STALLED", "DEAD", "STATIONARY"}
+    assert dataset.network_error.isnull().all()
+    with pytest.raises(oa.ProblemError, match="at 0 alpha"):
+        find_optimum(dataset.network_error[:, 0], dataset.log_alpha)
+
+
+# ------------------------------------------------------------------------------------- real data
+
+
+def test_digits_have_held_out_errors_and_no_population(tmp_path: Path) -> None:
+    settings = UCurve(
+        data="digits:3,8", n=12, sets=2, width=8, alphas=3, eta=0.4, initialisation="paired"
+    )
+    dataset = run_ucurve(settings, tmp_path)
+    assert int(dataset.held_out[0]) == 357 - 12
+    for name in ("predictor_error", "over_alignment", "over_fitting", "phi", "error_bayes"):
+        assert name not in dataset
+    assert ((dataset.network_error > 0.0) & (dataset.network_error < 0.5)).all()
+    split, networks = problem_of(settings.runs[0])
+    assert split.held_out is not None
+    log_alpha = float(settings.log_alphas[1])
+    run = oa.solve(split.train, networks["paired"], log_alpha, oa.stop_at_risk(0.4))
+    expected = oa.held_out_error(run.final, split.held_out)
+    assert float(dataset.network_error[0, 0, 1]) == pytest.approx(expected.value, abs=0.01)
+
+
+def test_files_are_split_anew_for_every_set(tmp_path: Path) -> None:
+    sample = oa.GaussianMixture(4, 2.0, 1.0).sample(30, seed=1)
+    np.savez(tmp_path / "mine.npz", x=sample.x, y=sample.y)
+    settings = UCurve(data=str(tmp_path / "mine.npz"), sets=2, width=8, alphas=3, eta=0.3)
+    splits = [problem_of(run)[0] for run in settings.runs]
+    for split in splits:
+        assert split.held_out is not None
+        assert (split.train.n, split.held_out.n) == (15, 15)
+        rows = np.vstack([split.train.x, split.held_out.x])
+        assert np.unique(rows, axis=0).shape == (30, 4)
+    assert not np.array_equal(splits[0].train.x, splits[1].train.x)
+    assert run_ucurve(settings).network_error.notnull().all()
+
+
+# --------------------------------------------------------------------------------------- resuming
+
+
+def test_finished_sets_are_kept_and_more_sets_are_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: xr.Dataset
+) -> None:
+    measured: list[int] = []
+
+    def counted(run: ucurve.DataSet) -> xr.Dataset:
+        measured.append(run.index)
+        return measure(run)
+
+    monkeypatch.setattr(ucurve, "measure", counted)
+    calls: list[tuple[int, int, int]] = []
+    run_ucurve(msgspec.structs.replace(SMALL, sets=2), tmp_path)
+    dataset = run_ucurve(SMALL, tmp_path, progress=lambda *numbers: calls.append(numbers))
+    assert measured == [0, 1, 2]
+    assert calls == [(2, 3, 2), (3, 3, 2)]
+    np.testing.assert_array_equal(dataset.network_error, small.network_error)
+    run_ucurve(msgspec.structs.replace(SMALL, eta=0.25, sets=1), tmp_path)
+    assert measured[-1] == 0  # other settings are other runs
+    assert len(list(tmp_path.glob("*/result.nc"))) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uses SIGKILL")
+def test_a_sweep_that_is_killed_goes_on(tmp_path: Path, small: xr.Dataset) -> None:
+    code = (
+        "from overalign.ucurve import UCurve, run_ucurve\n"
+        "import sys, json, time\n"
+        "from overalign import ucurve\n"
+        "plain = ucurve.measure\n"
+        "def slow(run):\n"
+        "    result = plain(run)\n"
+        "    print('done', flush=True)\n"
+        "    time.sleep(0.5 * run.index)\n"
+        "    return result\n"
+        "ucurve.measure = slow\n"
+        "run_ucurve(UCurve(**json.loads(sys.argv[1])), sys.argv[2])\n"
+    )
+    settings = json.dumps(msgspec.to_builtins(SMALL))
+    with subprocess.Popen(
+        [sys.executable, "-c", code, settings, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(oa.__file__).parent.parent)},
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(2):  # the second data set is measured and not written yet
+            assert process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert 1 <= len(list(tmp_path.glob("*/result.nc"))) <= 2
+    calls: list[tuple[int, int, int]] = []
+    dataset = run_ucurve(SMALL, tmp_path, progress=lambda *numbers: calls.append(numbers))
+    assert calls[0][0] >= 1
+    np.testing.assert_array_equal(dataset.network_error, small.network_error)
+
+
+# ------------------------------------------------------------------------------------- statistics
+
+
+def test_intervals_over_sets_cover_the_mean() -> None:
+    generator = np.random.default_rng(0)
+    values = xr.DataArray(generator.normal(2.0, 1.0, (16, 4000)), dims=("set", "alpha"))
+    mean, low, high = over_sets(values).values
+    assert np.mean((low <= 2.0) & (high >= 2.0)) == pytest.approx(0.95, abs=0.012)
+    np.testing.assert_allclose(mean, values.values.mean(axis=0))
+    single = over_sets(values[:1])
+    assert np.isnan(single.values[1:]).all()
+    holes = values[:, :3].copy()
+    holes[0, 0] = np.nan
+    holes[:, 1] = np.nan
+    found = over_sets(holes).values
+    assert found[0, 0] == pytest.approx(float(values[1:, 0].mean()))
+    assert np.isnan(found[:, 1]).all()
+
+
+def test_the_optimum_of_parabolas_and_its_interval() -> None:
+    generator = np.random.default_rng(1)
+    grid = np.linspace(-6.0, 2.0, 24)
+    inside = 0
+    for _ in range(60):
+        vertices = -1.5 + 0.3 * generator.standard_normal((16, 1))
+        curves = 0.1 + 0.01 * (grid - vertices) ** 2 + 0.0005 * generator.standard_normal((16, 24))
+        optimum = find_optimum(curves, grid)
+        inside += optimum.low <= -1.5 <= optimum.high
+        assert optimum.log_alpha == pytest.approx(-1.5, abs=0.6)
+    assert inside >= 48
+    assert optimum.interior == 1.0
+    exact = find_optimum(np.tile(0.2 + 0.3 * (grid - 0.123) ** 2, (2, 1)), grid)
+    assert exact.log_alpha == pytest.approx(0.123)
+    assert exact.rise_large.value == pytest.approx(0.3 * (2.0 - 0.123) ** 2, rel=0.01)
+
+
+def test_a_flat_noisy_curve_has_no_rise() -> None:
+    """Choosing the lowest point of noise must not make a rise."""
+    generator = np.random.default_rng(2)
+    grid, covered = np.linspace(0.0, 1.0, 20), 0
+    rises = []
+    for _ in range(150):
+        optimum = find_optimum(generator.normal(0.1, 0.01, (16, 20)), grid, bootstraps=100)
+        rises.append(optimum.rise_small.value)
+        covered += optimum.rise_small.low <= 0.0 <= optimum.rise_small.high
+    assert abs(np.mean(rises)) < 4.0 * np.std(rises) / np.sqrt(150)
+    assert covered >= 138
+
+
+def test_an_optimum_at_the_end_says_so() -> None:
+    grid = np.linspace(0.0, 1.0, 5)
+    falling = np.outer(np.array([1.0, 1.1, 0.9]), 1.0 - grid)
+    optimum = find_optimum(falling, grid)
+    assert (optimum.log_alpha, optimum.interior) == (1.0, 0.0)
+    assert optimum.rise_large.value == 0.0
+    assert optimum.rise_small.low > 0.0
+
+
+def test_incomplete_columns_are_left_out() -> None:
+    grid = np.linspace(-1.0, 1.0, 6)
+    curves = np.tile(grid**2, (3, 1))
+    curves[1, 5] = np.nan
+    optimum = find_optimum(curves, grid)
+    assert optimum.alphas == 5
+    assert optimum.log_alpha == pytest.approx(0.0, abs=1e-12)
+    single = find_optimum(curves[:1], grid)
+    assert np.isnan([single.low, single.high, single.interior, single.rise_small.low]).all()
+
+
+def test_paired_differences_are_zero_at_the_lowest() -> None:
+    curves = xr.DataArray([[1.0, 0.5, 0.7], [2.0, 1.2, 1.3]], dims=("set", "alpha"))
+    found = above_lowest(curves).values
+    np.testing.assert_allclose(found, [[0.5, 0.0, 0.2], [0.8, 0.0, 0.1]])
+    assert np.isnan(above_lowest(curves * np.nan)).all()
