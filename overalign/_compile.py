@@ -14,7 +14,6 @@ def compiled(function: Any, **options: Any) -> Any:
         "no_cpython_wrapper": True,
         "no_cfunc_wrapper": True,
         "error_model": "numpy",
-        "fastmath": {"reassoc", "contract", "nsz"},
     } | options
     try:
         return numba.njit(cache=True, **settings)(function)
@@ -25,3 +24,12 @@ def compiled(function: Any, **options: Any) -> Any:
 def entry_point(function: Any) -> Any:
     """Compile a kernel that Python calls."""
     return compiled(function, no_cpython_wrapper=False)
+
+
+def reduction(function: Any) -> Any:
+    """Compile a kernel that only sums: its terms may be taken in any order, for speed.
+
+    Not where results are stored: there the order would depend on which arrays happen to lie next
+    to each other in memory, and equal runs would differ in their last digits.
+    """
+    return compiled(function, fastmath={"reassoc", "contract", "nsz"})

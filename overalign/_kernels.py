@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._compile import compiled, entry_point
+from ._compile import compiled, entry_point, reduction
 
 # numpy integers: a plain int would make numba compile every callee twice, for the literal and int64
 ACTIVE, SLIDING, INACTIVE = np.int64(1), np.int64(0), np.int64(-1)
@@ -44,12 +44,22 @@ MAX_TRIALS = 12
 # (explicit loops compile in a fraction of the time of array expressions)
 
 
-@compiled
+@reduction
 def dot(first, second):
     total = 0.0
     for k in range(first.size):
         total += first[k] * second[k]
     return total
+
+
+@reduction
+def past_kinks(signs, products):
+    """Twice the sum of what lies on the other side of its kink than the pattern says."""
+    past = 0.0
+    for i in range(products.size):
+        signed = signs[i] * products[i]
+        past += abs(signed) - signed
+    return past
 
 
 @compiled
@@ -903,13 +913,9 @@ def substep_together(k, half, tables, weights, amplitude, products, scratch):
         decay, sigma, new = frozen_flow(tables.gamma[row], half, output, along)
         if new * output < 0.0:
             return False
-        past = 0.0  # twice the sum of what lies beyond a kink
         for i in range(trial.size):
-            value = decay * source[i] + sigma * slope[i]
-            trial[i] = value
-            signed = signs[i] * value
-            past += abs(signed) - signed
-        if past > 0.0:
+            trial[i] = decay * source[i] + sigma * slope[i]
+        if past_kinks(signs, trial) > 0.0:
             return False
         decays, sigmas, output = (decays[1], decay), (sigmas[1], sigma), new
     first, second = tables.drive[2 * k], tables.drive[2 * k + 1]

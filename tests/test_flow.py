@@ -1,6 +1,7 @@
 """The flow solver: against independent references, its invariants, its symmetries, its statuses."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
 import numpy as np
@@ -512,3 +513,28 @@ def test_all_pairs_of_outcomes_have_sentences() -> None:
     sentences = [outcome.value for outcome in oa.Outcome]
     assert all(first != second for first, second in combinations(sentences, 2))
     assert all(sentence.rstrip().endswith(".") for sentence in sentences)
+
+
+# ------------------------------------------------------------------------- the same bits again
+
+
+def test_equal_runs_agree_to_the_last_bit() -> None:
+    """Wherever memory lies: a vectorised loop may not round otherwise than a plain one."""
+    sample = oa.read_sample("mixture:n=6")
+    networks = [oa.Network.random(8, 20, seed=2, paired=paired) for paired in (False, True)]
+    begins = [(network, log_alpha) for network in networks for log_alpha in (-14.0, -6.0, 1.4)]
+
+    def bits(repeat: int) -> list[tuple[str, str, bytes, bytes]]:
+        held = []  # moves what is allocated next
+        found = []
+        for network, log_alpha in begins:
+            held.append(np.zeros(1 + (7 * repeat) % 61))
+            run = oa.solve(sample, network, log_alpha, oa.stop_at_risk(0.3), tolerance=1e-3)
+            end = run.final
+            numbers = (run.time.hex(), run.error_estimate.hex())
+            found.append((*numbers, end.log_norm.tobytes(), end.direction.tobytes()))
+        return found
+
+    with ThreadPoolExecutor(2) as executor:
+        first, *others = executor.map(bits, range(250))
+    assert all(other == first for other in others)
