@@ -3,20 +3,24 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from overalign.cli import FlowOptions, run_flow
+from overalign.cli import FlowOptions, UCurveOptions, report_ucurve, run_flow
 
 IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """Run what the README's first command runs, and keep its figure."""
+    """Run what the README's commands run, and keep their figures."""
+    IMAGES.mkdir(exist_ok=True)
     with TemporaryDirectory() as folder:
-        code = run_flow(FlowOptions(data="digits:3,8", output=Path(folder), name="flow_digits"))
-        if code != 0:
-            raise SystemExit(code)
-        IMAGES.mkdir(exist_ok=True)
-        picture = Path(folder, "flow_digits.png").read_bytes()
-        (IMAGES / "flow_digits.png").write_bytes(picture)
+        place = Path(folder)
+        codes = [
+            report_ucurve(UCurveOptions(output=place)),
+            run_flow(FlowOptions(data="digits:3,8", output=place, name="flow_digits")),
+        ]
+        if any(codes):
+            raise SystemExit(max(codes))
+        for name in ("ucurve.png", "flow_digits.png"):
+            (IMAGES / name).write_bytes((place / name).read_bytes())
 
 
 if __name__ == "__main__":

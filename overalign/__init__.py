@@ -13,7 +13,7 @@ Examples
 """
 
 from .alignment import Alignment, ClassAlignment, Cone, alignment_of, angle, dead_neurons
-from .data import read_sample
+from .data import Split, read_sample, read_split
 from .errors import (
     ConfigError,
     DataFileError,
@@ -27,10 +27,12 @@ from .errors import (
 from .excess_error import (
     ClassMeanAngleLaw,
     ErrorEstimate,
+    ExcessError,
+    angle_excess_error,
     bayes_error,
     class_mean_angle,
     direction_error,
-    direction_excess_error,
+    excess_error_of,
     held_out_error,
     network_error,
     over_alignment,
@@ -52,11 +54,11 @@ from .flow import (
     stop_at_risk,
     stop_at_time,
 )
+from .limit import LimitAlignment, limit_alignment
+from .optimum import Optimum, Rise, find_optimum, over_sets
 from .phases import (
-    LimitAlignment,
     PhaseTimes,
     fitting_onset,
-    limit_alignment,
     log_alpha_where_zeta_vanishes,
     phase_times,
     sorting_times,
@@ -73,7 +75,7 @@ from .problem import (
 )
 from .records import read_dataset, write_dataset
 from .tables import flow_dataset
-from .ucurve import UCurve, find_optimum, run_ucurve
+from .ucurve import UCurve, run_ucurve
 
 __version__ = "0.1.0"
 
@@ -85,23 +87,27 @@ __all__ = [
     "ConfigError",
     "DataFileError",
     "ErrorEstimate",
+    "ExcessError",
     "ExponentialLoss",
     "GaussianMixture",
     "Kinks",
     "LimitAlignment",
     "LogisticLoss",
     "Network",
+    "Optimum",
     "Outcome",
     "OutputError",
     "OveralignError",
     "PhaseTimes",
     "ProblemError",
+    "Rise",
     "RunError",
     "Sample",
     "SamplingError",
     "SamplingReport",
     "Slides",
     "Snapshot",
+    "Split",
     "SquareLoss",
     "Stop",
     "ToleranceError",
@@ -109,11 +115,12 @@ __all__ = [
     "UCurve",
     "alignment_of",
     "angle",
+    "angle_excess_error",
     "bayes_error",
     "class_mean_angle",
     "dead_neurons",
     "direction_error",
-    "direction_excess_error",
+    "excess_error_of",
     "find_optimum",
     "fitting_onset",
     "flow_dataset",
@@ -123,9 +130,11 @@ __all__ = [
     "network_error",
     "over_alignment",
     "over_fitting",
+    "over_sets",
     "phase_times",
     "read_dataset",
     "read_sample",
+    "read_split",
     "reference_directions",
     "reference_errors",
     "run_ucurve",

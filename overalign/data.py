@@ -6,9 +6,11 @@ Nothing is repaired silently: labels are never remapped, rows never dropped.
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -19,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import DataFileError, ProblemError
 from .problem import GaussianMixture, Sample, SamplingReport, Seed, as_generator
 
-__all__ = ["Split", "read_sample", "read_split"]
+__all__ = ["Split", "file_digest", "read_sample", "read_split"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 _Number = TypeVar("_Number", int, float)
@@ -306,14 +308,53 @@ _UNREADABLE = (
 )
 
 
+def file_digest(spec: str | os.PathLike[str]) -> str | None:
+    """SHA-256 of the file that a source is, to tell when its content has changed.
+
+    Parameters
+    ----------
+    spec : str or path
+        As for `read_sample`.
+
+    Returns
+    -------
+    str or None
+        None for a source that is not a file.
+
+    Raises
+    ------
+    DataFileError
+        No such file, or it cannot be read.
+
+    Examples
+    --------
+    >>> file_digest("digits:3,8") is None
+    True
+    """
+    text = os.fspath(spec)
+    if text.partition(":")[0] in ("mixture", "digits"):
+        return None
+    path, _ = _file_and_reader(text)
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataFileError(f"{text}: cannot be read ({error.strerror or error})") from error
+
+
 def _read_file(text: str) -> Sample:
+    path, reader = _file_and_reader(text)
+    return reader(path)
+
+
+def _file_and_reader(text: str) -> tuple[Path, Callable[[Path], Sample]]:
     readers = {".npz": _read_npz, ".csv": _read_csv}
     path = Path(text)
     if path.suffix.lower() not in readers:
         raise DataFileError(f"{text!r} is not a data source; expected {_FORMS}")
     if not path.is_file():
         raise DataFileError(f"{text}: " + ("not a file" if path.exists() else "no such file"))
-    return readers[path.suffix.lower()](path)
+    return path, readers[path.suffix.lower()]
 
 
 def _read_npz(path: Path) -> Sample:

@@ -16,18 +16,20 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .alignment import angle
+from .alignment import ClassAlignment, angle
 from .errors import ProblemError
 from .flow import Snapshot
-from .problem import GaussianMixture, Sample, as_generator
+from .problem import GaussianMixture, Sample, Stream, as_generator
 
 __all__ = [
     "ClassMeanAngleLaw",
     "ErrorEstimate",
+    "ExcessError",
+    "angle_excess_error",
     "bayes_error",
     "class_mean_angle",
     "direction_error",
-    "direction_excess_error",
+    "excess_error_of",
     "held_out_error",
     "network_error",
     "over_alignment",
@@ -155,7 +157,7 @@ def over_fitting(
     Returns
     -------
     array
-        Not negative for w_hat in the cone. OA + OF = `direction_excess_error`, an identity.
+        Not negative for w_hat in the cone. OA + OF = `angle_excess_error`, an identity.
 
     Raises
     ------
@@ -178,7 +180,7 @@ def over_fitting(
     return _error_gap(away, best, _ratio(kappa, sigma))
 
 
-def direction_excess_error(
+def angle_excess_error(
     predictor_angle: ArrayLike, kappa: ArrayLike, sigma: ArrayLike
 ) -> FloatArray:
     """E(v) - E*: the error of a direction at an angle to the signal, less the Bayes error.
@@ -190,11 +192,78 @@ def direction_excess_error(
 
     Examples
     --------
-    >>> direction_excess_error([0.0, 1e-8, 1.0], kappa=1.5, sigma=1.0)
+    >>> angle_excess_error([0.0, 1e-8, 1.0], kappa=1.5, sigma=1.0)
     array([0.00000000e+00, 9.71381967e-18, 1.42032601e-01])
     """
     (away,) = _angles(predictor_angle=predictor_angle)
     return _error_gap(away, np.zeros(()), _ratio(kappa, sigma))
+
+
+class ExcessError(NamedTuple):
+    """The errors of one class's effective predictor.
+
+    Attributes
+    ----------
+    error : float
+        E(w_hat).
+    over_alignment, over_fitting : float
+        OA and OF; error = Bayes error + OA + OF.
+
+    Examples
+    --------
+    >>> ExcessError(0.1, 0.02, 0.01).over_alignment
+    0.02
+    """
+
+    error: float
+    over_alignment: float
+    over_fitting: float
+
+
+def excess_error_of(aligned: ClassAlignment, mixture: GaussianMixture) -> ExcessError:
+    """Error, OA and OF of the effective predictor of one class, in the cone on which it lies.
+
+    Parameters
+    ----------
+    aligned : ClassAlignment
+        Of a single time: ``alignment_of(run.final, sample).positive``.
+    mixture : GaussianMixture
+        The law of the data.
+
+    Returns
+    -------
+    ExcessError
+        Not a number where the class has no live neuron.
+
+    Raises
+    ------
+    ProblemError
+        Several times; dimensions that differ.
+
+    Examples
+    --------
+    >>> from overalign import Network, alignment_of, solve, stop_at_risk
+    >>> mixture = GaussianMixture(20, kappa=1.5, sigma=1.0)
+    >>> sample = mixture.sample(12, seed=0, separability=0.0)
+    >>> run = solve(sample, Network.random(64, 20, seed=0), -7.0, stop_at_risk(0.05))
+    >>> found = excess_error_of(alignment_of(run.final, sample).positive, mixture)
+    >>> abs(found.error - bayes_error(mixture) - found.over_alignment - found.over_fitting) < 1e-15
+    True
+    """
+    if aligned.predictor.ndim != 1:
+        raise ProblemError(
+            f"the predictor has shape {aligned.predictor.shape}; give the alignment at one time"
+        )
+    if not np.isfinite(aligned.predictor).all():
+        return ExcessError(math.nan, math.nan, math.nan)
+    signal = aligned.label * mixture.direction
+    phi, cone = angle(aligned.class_direction, signal), aligned.cone_angle
+    law = (mixture.kappa, mixture.sigma)
+    return ExcessError(
+        float(direction_error(aligned.predictor, mixture, aligned.label)),
+        float(over_alignment(phi, cone, *law)),
+        float(over_fitting(angle(aligned.predictor, signal), phi, cone, *law)),
+    )
 
 
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
@@ -269,8 +338,8 @@ class ClassMeanAngleLaw:
     ----------
     dimension : int
         d >= 2.
-    n : int
-        Number of samples of the class.
+    class_size : int
+        Number of samples of the class, not of the whole sample.
     kappa, sigma : float
         Of the mixture.
 
@@ -281,12 +350,13 @@ class ClassMeanAngleLaw:
 
     Notes
     -----
-    theory.md 6.1: d - 1 degrees of freedom and noncentrality kappa sqrt(n) / sigma. Conditioning
+    theory.md 6.1: d - 1 degrees of freedom and noncentrality
+    kappa sqrt(class_size) / sigma. Conditioning
     on separability shifts phi to smaller values.
 
     Examples
     --------
-    >>> law = ClassMeanAngleLaw(dimension=20, n=5, kappa=3.0, sigma=1.0)
+    >>> law = ClassMeanAngleLaw(dimension=20, class_size=5, kappa=3.0, sigma=1.0)
     >>> law.quantile([0.05, 0.5, 0.95])
     array([0.4158, 0.5691, 0.7484])
     >>> round(float(law.cdf(0.5691)), 3)
@@ -294,21 +364,21 @@ class ClassMeanAngleLaw:
     """
 
     dimension: int
-    n: int
+    class_size: int
     kappa: float
     sigma: float
 
     def __post_init__(self) -> None:
         if self.dimension < 2:
             raise ProblemError(f"dimension is {self.dimension}: phi needs 2 or more to vary")
-        if self.n < 1:
-            raise ProblemError(f"n is {self.n}, expected a whole number >= 1")
+        if self.class_size < 1:
+            raise ProblemError(f"class_size is {self.class_size}, expected a whole number >= 1")
         _ratio(self.kappa, self.sigma)
 
     @property
     def noncentrality(self) -> float:
-        """tau = kappa sqrt(n) / sigma."""
-        return self.kappa * math.sqrt(self.n) / self.sigma
+        """tau = kappa sqrt(class_size) / sigma."""
+        return self.kappa * math.sqrt(self.class_size) / self.sigma
 
     @property
     def centre(self) -> float:
@@ -505,7 +575,6 @@ class ErrorEstimate:
 REPLICATES = 16  # independent scrambles of one Sobol sequence: their spread is the standard error
 _FEWEST_LINES, _MOST_AT_ONCE = 64, 1024  # of a replicate and class
 _PILOT_LINES, _PILOT_ROUNDS = 128, 3
-_PILOT_STREAM, _LINE_STREAM = 5, 6
 
 
 def network_error(
@@ -530,7 +599,8 @@ def network_error(
         Decides the lines. Estimates of equal seed use the same ones, so that networks compared with
         each other share most of their noise.
     most_lines : int
-        Stop adding lines here; `ErrorEstimate.relative_error` tells what was reached.
+        Add no more lines once there are as many (at least 2048 are drawn);
+        `ErrorEstimate.relative_error` tells what was reached.
 
     Returns
     -------
@@ -546,8 +616,9 @@ def network_error(
     Line sampling. An input is x = m + sigma (z + t e), with t ~ N(0, 1) along a unit direction e
     and z normal across it. On the line of a z the network is piecewise linear in t, so the
     probability of a wrong sign given z is exact; only z is sampled. e is the mean of the noise that
-    leads to errors, found from pilot lines: then z has mean zero among the errors, and for a linear
-    network every line gives the same probability. The z are scrambled Sobol points; the standard
+    leads to errors: then z has mean zero among the errors, and for a linear network every line
+    gives the same probability. It is found from pilot lines in a few rounds, from the mean gradient
+    on; the round with the least spread counts. The z are scrambled Sobol points; the standard
     error is that of the mean of 16 independent scrambles. Source of the idea: Koutsourelakis,
     Pradlwarter, Schueller (2004), "Reliability of structures in high dimensions, part I".
 
@@ -638,7 +709,7 @@ class _Lines:
         self._neurons, self._sigma, self._label = neurons, mixture.sigma, label
         self._mean = label * mixture.kappa * mixture.direction
         start = -label * neurons.mean_gradient(self._mean, mixture.sigma)
-        self._along = self._best_of(start, as_generator(seed, _PILOT_STREAM))
+        self._along = self._best_of(start, as_generator(seed, Stream.PILOT_LINES))
 
     def _best_of(self, start: FloatArray, generator: np.random.Generator) -> FloatArray:
         """The direction with the least spread of those that pilot lines lead to, one by one."""
@@ -647,7 +718,8 @@ class _Lines:
             normals = generator.standard_normal((_PILOT_LINES, start.size))
             across, result = self._walk(normals, along)
             wrong = result[:, 0]
-            spread = float(np.std(wrong)) / max(float(np.mean(wrong)), 1e-300)
+            mean = float(np.mean(wrong))
+            spread = float(np.std(wrong)) / mean if mean > 0.0 else math.inf
             spreads[spread] = along
             along = _unit_or(wrong @ across + result[:, 1].sum() * along, along)
         return spreads[min(spreads)]
@@ -698,7 +770,7 @@ def _first_normals(dimension: int, seed: int) -> FloatArray:
 def _scrambles(dimension: int, seed: int) -> list[Any]:
     from scipy.stats import qmc
 
-    sequence = np.random.SeedSequence([seed, _LINE_STREAM])
+    sequence = np.random.SeedSequence([seed, Stream.LINES])
     generators = [np.random.default_rng(child) for child in sequence.spawn(REPLICATES)]
     return [qmc.Sobol(dimension, rng=generator) for generator in generators]
 

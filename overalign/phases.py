@@ -1,36 +1,25 @@
-"""When a network aligns, sorts and fits, and where alignment ends as alpha -> 0.
+"""When a network sorts, and when it starts to fit; the windows of the theory; zeta.
 
-Times are exact: they come from the kinks of a trajectory, not from samples of it.
+Sorting times are exact: they come from the kinks of a trajectory, not from samples of it.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from .alignment import (
-    CLASS_NAMES,
-    ROUNDING,
-    Cone,
-    active_pairs,
-    angle,
-    require_label_loss,
-    single_cone,
-)
+from .alignment import ROUNDING, active_pairs
 from .errors import ProblemError
 from .flow import Outcome, Trajectory
-from .problem import LogisticLoss, Loss, Network, Sample
+from .problem import Network, Sample
 
 __all__ = [
-    "LimitAlignment",
     "PhaseTimes",
     "fitting_onset",
-    "limit_alignment",
     "log_alpha_where_zeta_vanishes",
     "phase_times",
     "sorting_times",
@@ -155,11 +144,11 @@ def phase_times(run: Trajectory) -> PhaseTimes:
         sample.class_direction(label)
     plus, minus = (float(np.linalg.norm(sample.class_sum(label))) for label in (1, -1))
     first, t_1 = _sorting(run)
-    decades = -(run.log_alpha + 0.5 * math.log(network.width))
-    window = decades / loss.time_factor(sample.n) if decades > 0 else math.nan
+    folds = -(run.log_alpha + 0.5 * math.log(network.width))
+    window = folds / loss.time_factor(sample.n) if folds > 0 else math.nan
     pull = 1.0
-    if decades > 0:
-        largest = math.exp(-decades) * sample.max_norm * network.max_row_norm**2
+    if folds > 0:
+        largest = math.exp(-folds) * sample.max_norm * network.max_row_norm**2
         pull = float(loss.residuals([-largest], [1.0])[0] / loss.residuals([0.0], [1.0])[0])
     reached = run.outcome in (Outcome.REACHED, Outcome.ALREADY_THERE)
     return PhaseTimes(
@@ -338,203 +327,4 @@ def log_alpha_where_zeta_vanishes(sample: Sample, network: Network, label: int =
         - math.log(4 * sample.n)
         - 0.5 * math.log(network.width)
         - sizes
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class LimitAlignment:
-    """The effective predictor of a class at a stop over that class, as alpha -> 0.
-
-    Attributes
-    ----------
-    label : int
-    class_direction : array [d]
-        xbar.
-    eta : array [..]
-        Risk over the class at the stop.
-    predictor : array [.., d]
-        u, the common direction of the class's live neurons and of w_hat.
-    log_norm : array [..]
-        log S = log ||w_hat||.
-    cone_angle : array [..]
-        theta_0(eta), the angle of u to xbar, radians.
-
-    Examples
-    --------
-    >>> from overalign import Sample
-    >>> sample = Sample([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0]], [1, 1, -1])
-    >>> limit = limit_alignment(sample, [0.3, 0.01])
-    >>> limit.Psi.shape, limit.predictor.shape
-    ((2,), (2, 2))
-    """
-
-    label: int
-    class_direction: FloatArray
-    eta: FloatArray
-    predictor: FloatArray
-    log_norm: FloatArray
-    cone_angle: FloatArray
-
-    @property
-    def Psi(self) -> FloatArray:
-        """Psi_0(eta) = <u, xbar>, [..]."""
-        return np.asarray(np.cos(self.cone_angle))
-
-    @property
-    def cone(self) -> Cone:
-        """The cone that H(alpha) tends to (ProblemError for several eta)."""
-        return single_cone(self.class_direction, self.cone_angle, self.label)
-
-
-def limit_alignment(
-    sample: Sample, eta: ArrayLike, label: int = 1, loss: Loss | None = None
-) -> LimitAlignment:
-    """Psi_0(eta): the alignment of one class at a stop over that class, in the limit alpha -> 0.
-
-    Parameters
-    ----------
-    sample : Sample
-        Only the inputs of class ``label`` count.
-    eta : float or array [..]
-        Risk over the class, in the loss's own units: its factor and its reduction applied to the
-        samples of the class, as in ``stop_at_risk(eta, over="positive")``.
-    label : {1, -1}
-    loss : LogisticLoss or ExponentialLoss
-        Default ``LogisticLoss(factor=1, reduction="mean")``.
-
-    Returns
-    -------
-    LimitAlignment
-        Arrays of the shape of ``eta``.
-
-    Raises
-    ------
-    ProblemError
-        eta is not between zero and the risk at f = 0; eta is below what a linear function through
-        the origin reaches on the class; the class sums to zero; another loss.
-
-    Notes
-    -----
-    theory.md 3.5. When all live neurons of the class are sorted and share the direction u, with
-    S = ||w_hat|| and r = sum of g_i x_i over the class,
-
-        u' = (I - u u^T) r,   (log S)' = 2 <u, r>,   g_i = g(S <u, x_i>),
-
-    from u = xbar at S = 0. Time is replaced by the length of the integral of r, so that only ratios
-    of residuals count: du = (I - u u^T) r / ||r||, d log S = 2 <u, r> / ||r||. It starts where the
-    largest S ||x_i|| is exp(-30): there u differs from xbar by no more, and what is lost decays
-    like 1 / sqrt(S), to 3e-20 at S = 1. The limit needs no alpha, width or weights, but live
-    neurons of the class that all end up sorted, as under orthogonal separability.
-
-    A stop over all samples has no such limit. If ||x_+|| > ||x_-||, class + fits first and goes on
-    turning while class - still grows, for a time proportional to log(1 / alpha): on one sample
-    with ||x_+|| = 18.5 and ||x_-|| = 16.7 its Psi at eta = 0.05 is 0.9967, 0.9935 and 0.9903 at
-    log alpha = -20, -200 and -2000. At a stop over class + it is 0.9977 each time.
-
-    Examples
-    --------
-    >>> from overalign import GaussianMixture, Network, alignment_of, solve, stop_at_risk
-    >>> sample = GaussianMixture(20, kappa=1.5, sigma=1.0).sample(12, seed=0, separability=0.0)
-    >>> limit = limit_alignment(sample, 0.05)
-    >>> network = Network.random(width=16, dimension=20, seed=0)
-    >>> run = solve(sample, network, math.log(1e-5), stop_at_risk(0.05, over="positive"))
-    >>> abs(float(alignment_of(run.final, sample).positive.Psi - limit.Psi)) < 1e-6
-    True
-    """
-    loss = LogisticLoss() if loss is None else loss
-    require_label_loss(loss, "limit_alignment")
-    class_direction = sample.class_direction(label)
-    system = _LimitFlow(sample.x[sample.y == label], loss)
-    asked = np.asarray(eta, dtype=np.float64)
-    start = system.risk_of(np.zeros(system.x.shape[0]))
-    if not asked.size or not np.all((asked > 0) & (asked < start)):
-        raise ProblemError(
-            f"eta is {asked}; it must be positive and below the risk at f = 0, {start:g} for the "
-            f"{loss} over one class"
-        )
-    states = _states_at_risks(system, class_direction, asked.ravel(), label)
-    states = states.reshape(*asked.shape, -1)
-    predictor = states[..., :-1]
-    predictor = predictor / np.linalg.norm(predictor, axis=-1, keepdims=True)
-    return LimitAlignment(
-        label=label,
-        class_direction=class_direction,
-        eta=asked,
-        predictor=predictor,
-        log_norm=states[..., -1],
-        cone_angle=angle(predictor, class_direction),
-    )
-
-
-_LIMIT_START = -30.0  # log of the largest S ||x_i|| at the start
-_LIMIT_STEPS = 5000  # a few dozen are usual
-_CANCELLED = 1e-9  # ||r|| over the sum of g_i ||x_i|| at a minimum of the risk
-
-
-@dataclass(frozen=True, eq=False)
-class _LimitFlow:
-    """The flow of one class in the limit; a state is (u, log S), [d + 1]."""
-
-    x: FloatArray
-    loss: Loss
-
-    @cached_property
-    def norms(self) -> FloatArray:
-        return np.asarray(np.linalg.norm(self.x, axis=1))
-
-    def margins(self, state: FloatArray) -> FloatArray:
-        return np.asarray(math.exp(state[-1]) * (self.x @ state[:-1]))
-
-    def risk_of(self, margins: FloatArray) -> float:
-        return self.loss.risk(margins, np.ones_like(margins))
-
-    def pull(self, state: FloatArray) -> tuple[FloatArray, float]:
-        """r / ||r||, and ||r|| over the sum of g_i ||x_i||."""
-        margins = self.margins(state)
-        falls = np.logaddexp(0.0, margins) if isinstance(self.loss, LogisticLoss) else margins
-        g = np.exp(falls.min() - falls)
-        r = g @ self.x
-        size = max(math.sqrt(r @ r), 1e-300)
-        return r / size, size / float(g @ self.norms)
-
-    def slope(self, _: float, state: FloatArray) -> FloatArray:
-        u, (e, _) = state[:-1], self.pull(state)
-        along, slope = float(u @ e), np.empty_like(state)
-        slope[:-1], slope[-1] = e - along * u, 2.0 * along
-        return slope
-
-
-def _states_at_risks(
-    flow: _LimitFlow, class_direction: FloatArray, risks: FloatArray, label: int
-) -> FloatArray:
-    """States at which the risk first equals each of ``risks``, [k, d + 1]."""
-    from scipy.integrate import DOP853
-    from scipy.optimize import brentq
-
-    state = np.append(class_direction, _LIMIT_START - math.log(float(flow.norms.max())))
-    solver = DOP853(flow.slope, 0.0, state, np.inf, rtol=1e-12, atol=1e-14, max_step=2.0)
-    found = np.full((risks.size, state.size), np.nan)
-    for _ in range(_LIMIT_STEPS):
-        if not np.isnan(found[:, 0]).any():
-            return found
-        solver.step()
-        if solver.status == "failed" or flow.pull(solver.y)[1] < _CANCELLED:
-            break
-        reached = flow.risk_of(flow.margins(solver.y)) <= risks
-        for k in np.flatnonzero(reached & np.isnan(found[:, 0])):
-            dense = solver.dense_output()
-            found[k] = dense(
-                brentq(
-                    lambda t, dense=dense, k=k: math.log(
-                        flow.risk_of(flow.margins(dense(t))) / risks[k]
-                    ),
-                    solver.t_old,
-                    solver.t,
-                    xtol=1e-13,
-                )
-            )
-    raise ProblemError(
-        f"the risk over the {CLASS_NAMES[label]} class does not fall to {np.min(risks):g}: it "
-        f"comes to rest near {flow.risk_of(flow.margins(solver.y)):g}, where no linear function "
-        "through the origin gives less; choose a larger eta"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from typing import ClassVar, Literal, TypeAlias
 
@@ -27,6 +28,7 @@ __all__ = [
     "Sample",
     "SamplingReport",
     "SquareLoss",
+    "Stream",
     "as_generator",
 ]
 
@@ -39,7 +41,6 @@ _SAFE_SIZE = 1e140  # squares of larger (or inversely smaller) numbers leave flo
 _REPEATS_LISTED = 8
 _ROUNDING = 8 * float(np.finfo(np.float64).eps)
 _FEWEST_SWEEPS = 50
-_NETWORK_STREAM = 1
 
 
 # ---------------------------------------------------------------- checks of what comes in
@@ -118,11 +119,23 @@ def _real_number(what: str, value: float) -> float:
     return float(value)
 
 
-def as_generator(seed: Seed, stream: int = 0) -> np.random.Generator:
-    """The generator itself, or numpy's default one seeded by a whole number >= 0.
+class Stream(IntEnum):
+    """What a seed is used for: equal seeds with different streams give independent numbers.
 
-    Equal seeds with different ``stream`` give independent numbers: a sample and a network drawn
-    with one seed must not share their noise.
+    A sample and a network drawn with one seed must not share their noise. Every use of a seed in
+    the package has a number here, so that no two can coincide.
+    """
+
+    SAMPLE = 0
+    NETWORK = 1
+    SWEEP_DATA = 3
+    SWEEP_NETWORK = 4
+    PILOT_LINES = 5
+    LINES = 6
+
+
+def as_generator(seed: Seed, stream: Stream = Stream.SAMPLE) -> np.random.Generator:
+    """The generator itself, or numpy's default one seeded by a whole number >= 0 and a stream.
 
     Raises
     ------
@@ -690,7 +703,7 @@ class Network:
         _require_choice("signs", signs, ("alternating", "random"))
         if paired:
             _require_pairable(neurons, signs)
-        generator = as_generator(seed, _NETWORK_STREAM)
+        generator = as_generator(seed, Stream.NETWORK)
         rows = _random_rows(neurons // 2 if paired else neurons, size, row_law, generator)
         chosen = np.where(np.arange(neurons) % 2 == 0, 1.0, -1.0)
         if signs == "random":

@@ -10,59 +10,48 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .alignment import ClassAlignment, alignment_of, angle
-from .data import Split, read_split
+from .data import Split, file_digest, read_split
 from .engine import run_all
-from .errors import ProblemError
+from .errors import ProblemError, ToleranceError
 from .excess_error import (
     ErrorEstimate,
     class_mean_angle,
-    direction_error,
+    excess_error_of,
     held_out_error,
     network_error,
-    over_alignment,
-    over_fitting,
     reference_errors,
 )
-from .flow import Trajectory, describe_problem, solve, stop_at_risk
+from .flow import SMALLEST_TOLERANCE, Outcome, Trajectory, describe_problem, solve, stop_at_risk
+from .optimum import FEWEST_ALPHAS
 from .phases import log_alpha_where_zeta_vanishes
-from .problem import LogisticLoss, Network
+from .problem import LogisticLoss, Network, Stream
 from .records import Config, StrPath, checked, versions
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "DataSet",
-    "Optimum",
-    "Rise",
     "UCurve",
-    "above_lowest",
-    "find_optimum",
+    "UCurveRun",
     "measure",
-    "over_sets",
     "problem_of",
     "run_ucurve",
 ]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Initialisation: TypeAlias = Literal["independent", "paired"]
-
-LEVEL = 0.95  # of every interval over data sets
-FEWEST_ALPHAS = 3
-FEWEST_SETS = 3  # for an interval: two data sets choose each other's optimum
-_SET_STREAM, _NETWORK_STREAM = 3, 4
-
 
 # ---------------------------------------------------------------- settings
 
@@ -133,10 +122,18 @@ class UCurve(Config, frozen=True):
         return (self.initialisation,)
 
     @property
-    def runs(self) -> tuple[DataSet, ...]:
-        """One run for each data set."""
-        alone = msgspec.structs.replace(self, sets=1)
-        return tuple(DataSet(settings=alone, index=index) for index in range(self.sets))
+    def runs(self) -> tuple[UCurveRun, ...]:
+        """One run for each data set.
+
+        Raises
+        ------
+        DataFileError
+            The data are in a file that cannot be read.
+        """
+        alone, digest = msgspec.structs.replace(self, sets=1), file_digest(self.data)
+        return tuple(
+            UCurveRun(settings=alone, index=index, file_sha256=digest) for index in range(self.sets)
+        )
 
     def check(self) -> None:
         """Raise unless the sweep means something.
@@ -148,6 +145,8 @@ class UCurve(Config, frozen=True):
         ProblemError
             Fewer than three scales, scales that do not increase, a risk that is above the risk at
             the start, an accuracy that is not positive, or a paired initialisation of odd width.
+        ToleranceError
+            A tolerance that float64 cannot deliver.
         """
         checked(self)
         if self.alphas < FEWEST_ALPHAS:
@@ -170,6 +169,11 @@ class UCurve(Config, frozen=True):
             raise ProblemError(
                 f"error_accuracy is {self.error_accuracy:g}, expected a positive number, as 0.02"
             )
+        if not SMALLEST_TOLERANCE <= self.tolerance < 1.0:
+            raise ToleranceError(
+                f"tolerance is {self.tolerance:g}; float64 can deliver {SMALLEST_TOLERANCE:g} and "
+                "larger, and 1 would say nothing"
+            )
         if self.width % 2 and "paired" in self.initialisations:
             raise ProblemError(
                 f"the paired initialisation needs an even width, got {self.width}; change it or "
@@ -177,7 +181,7 @@ class UCurve(Config, frozen=True):
             )
 
 
-class DataSet(Config, frozen=True):
+class UCurveRun(Config, frozen=True):
     """One data set of a sweep: the unit that is kept on disk.
 
     Parameters
@@ -186,6 +190,8 @@ class DataSet(Config, frozen=True):
         With ``sets=1``: a data set does not depend on how many others there are.
     index : int
         Which of the data sets of ``settings.seed``.
+    file_sha256 : str, optional
+        Of the data file: another content is another run.
 
     Examples
     --------
@@ -195,17 +201,18 @@ class DataSet(Config, frozen=True):
 
     settings: UCurve
     index: Annotated[int, msgspec.Meta(ge=0)]
+    file_sha256: str | None = None
 
 
 # ---------------------------------------------------------------- one data set
 
 
-def problem_of(run: DataSet) -> tuple[Split, dict[Initialisation, Network]]:
+def problem_of(run: UCurveRun) -> tuple[Split, dict[Initialisation, Network]]:
     """The data and the networks of one data set of a sweep.
 
     Parameters
     ----------
-    run : DataSet
+    run : UCurveRun
 
     Returns
     -------
@@ -225,13 +232,13 @@ def problem_of(run: DataSet) -> tuple[Split, dict[Initialisation, Network]]:
     (12, 64)
     """
     settings = run.settings
-    generator = np.random.default_rng([settings.seed, run.index, _SET_STREAM])
+    generator = np.random.default_rng([settings.seed, run.index, Stream.SWEEP_DATA])
     split = read_split(settings.data, generator, settings.n)
     networks = {
         kind: Network.random(
             settings.width,
             split.train.dimension,
-            np.random.default_rng([settings.seed, run.index, _NETWORK_STREAM]),
+            np.random.default_rng([settings.seed, run.index, Stream.SWEEP_NETWORK]),
             row_law=settings.row_law,
             paired=kind == "paired",
         )
@@ -240,12 +247,12 @@ def problem_of(run: DataSet) -> tuple[Split, dict[Initialisation, Network]]:
     return split, networks
 
 
-def measure(run: DataSet) -> xr.Dataset:
+def measure(run: UCurveRun) -> xr.Dataset:
     """Train at every alpha on one data set, and measure.
 
     Parameters
     ----------
-    run : DataSet
+    run : UCurveRun
 
     Returns
     -------
@@ -303,10 +310,10 @@ _OF_PREDICTOR = ("Psi", "cone_angle", "cosine_to_pooled_mean")
 _OF_PREDICTOR_IN_MIXTURE = (*_OF_PREDICTOR, "predictor_error", "over_alignment", "over_fitting")
 
 
-def _measure_end(end: Trajectory, split: Split, run: DataSet) -> dict[str, Any]:
+def _measure_end(end: Trajectory, split: Split, run: UCurveRun) -> dict[str, Any]:
     """The quantities at the stop; those of the network are nan where it was not reached."""
     row: dict[str, Any] = {
-        "outcome": end.outcome.name,
+        "outcome": _why_it_ended(end),
         "time": end.time,
         "risk": end.risk,
         "flow_error": end.error_estimate,
@@ -327,10 +334,15 @@ def _measure_end(end: Trajectory, split: Split, run: DataSet) -> dict[str, Any]:
     return row | {"decoupling": float(state.decoupling)}
 
 
-def _error_of(end: Trajectory, split: Split, run: DataSet) -> ErrorEstimate:
+def _why_it_ended(end: Trajectory) -> str:
+    reached = end.outcome in (Outcome.REACHED, Outcome.ALREADY_THERE)
+    return "TOLERANCE_MISSED" if reached and not end.is_successful else end.outcome.name
+
+
+def _error_of(end: Trajectory, split: Split, run: UCurveRun) -> ErrorEstimate:
     if split.mixture is not None:
-        accuracy = run.settings.error_accuracy
-        return network_error(end.final, split.mixture, relative_error=accuracy, seed=run.index)
+        accuracy, lines = run.settings.error_accuracy, (run.settings.seed << 32) + run.index
+        return network_error(end.final, split.mixture, relative_error=accuracy, seed=lines)
     if split.held_out is not None:
         return held_out_error(end.final, split.held_out)
     raise ProblemError("neither a mixture nor held-out rows: there is nothing to test on")
@@ -351,14 +363,11 @@ def _measure_predictor(
     }
     if mixture is None:
         return row
-    signal = of.label * mixture.direction
-    phi, cone = float(angle(of.class_direction, signal)), float(of.cone_angle)
-    away = float(angle(predictor, signal))
-    law = (mixture.kappa, mixture.sigma)
+    errors = excess_error_of(of, mixture)
     return row | {
-        "predictor_error": float(direction_error(predictor, mixture, of.label)),
-        "over_alignment": float(over_alignment(phi, cone, *law)),
-        "over_fitting": float(over_fitting(away, phi, cone, *law)),
+        "predictor_error": errors.error,
+        "over_alignment": errors.over_alignment,
+        "over_fitting": errors.over_fitting,
     }
 
 
@@ -401,7 +410,7 @@ def run_ucurve(
         Where each data set is kept when it is finished, and found again; nothing is kept unless
         given.
     executor : concurrent.futures.Executor, optional
-        Runs the data sets; one after another here unless given. Threads are enough: the work is
+        Runs the data sets; a thread for each core unless given. Threads are enough: the work is
         done outside Python's lock.
     progress : callable
         Called with the numbers of data sets finished, in all, and found finished on disk.
@@ -413,7 +422,7 @@ def run_ucurve(
     xarray.Dataset
         Along ``set``, ``initialisation`` and ``alpha``: ``network_error`` with its standard error
         ``network_error_se`` (over fresh data of the mixture, or held-out rows), ``undecided``
-        (probability that no neuron is active), ``Psi``, ``cone_angle`` (radians),
+        (probability that f = 0), ``Psi``, ``cone_angle`` (radians),
         ``cosine_to_pooled_mean``, ``decoupling``, and for the mixture ``predictor_error``
         (E(w_hat)), ``over_alignment``, ``over_fitting``: means over both classes; the positive
         class alone has the ending ``_positive``. ``outcome``, ``time``, ``risk``, ``flow_error``.
@@ -438,6 +447,11 @@ def run_ucurve(
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary:
             return run_ucurve(settings, temporary, executor=executor, progress=progress)
+    if executor is None:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            return run_ucurve(
+                settings, folder, executor=threads, progress=progress, retry_failed=retry_failed
+            )
     runs = run_all(
         settings.runs,
         measure,
@@ -472,231 +486,7 @@ def _joined(results: list[xr.Dataset], settings: UCurve) -> xr.Dataset:
     return joined
 
 
-# ---------------------------------------------------------------- what it says
-
-
-def over_sets(values: xr.DataArray) -> xr.DataArray:
-    """Mean over the data sets with its Student interval.
-
-    Parameters
-    ----------
-    values : xarray.DataArray
-        With the dimension ``set``; not-a-number entries are left out.
-
-    Returns
-    -------
-    xarray.DataArray
-        The dimension ``set`` is replaced by ``statistic``: mean, low, high (95 %; not a number for
-        a single data set).
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> over_sets(xr.DataArray([1.0, 2.0, 3.0], dims="set")).values
-    array([ 2.        , -0.48413772,  4.48413772])
-    """
-    import xarray as xr
-
-    count = values.notnull().sum("set")
-    mean = values.mean("set")
-    several = count > 1
-    spread = values.std("set", ddof=1).where(several) if values.sizes["set"] > 1 else mean * np.nan
-    half = _student_quantile(count) * spread / np.sqrt(np.maximum(count, 1))
-    statistics = xr.Variable("statistic", ["mean", "low", "high"])
-    joined: xr.DataArray = xr.concat([mean, mean - half, mean + half], dim=statistics)
-    return joined.rename(values.name)
-
-
-def _student_quantile(count: Any) -> Any:
-    """Half width, in standard errors, of the interval of a mean of ``count`` values."""
-    from scipy.special import stdtrit
-
-    return stdtrit(np.maximum(np.asarray(count) - 1, 1), 0.5 + 0.5 * LEVEL)
-
-
-def above_lowest(curves: xr.DataArray) -> xr.DataArray:
-    """Every data set's curve less its value where the mean curve is lowest: a paired comparison.
-
-    Parameters
-    ----------
-    curves : xarray.DataArray
-        With the dimensions ``set`` and ``alpha``.
-
-    Returns
-    -------
-    xarray.DataArray
-        The same shape; zero where the mean is lowest. Differences between data sets, which are
-        larger than those between scales, drop out.
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> above_lowest(xr.DataArray([[3.0, 1.0], [7.0, 6.0]], dims=("set", "alpha"))).values
-    array([[2., 0.],
-           [1., 0.]])
-    """
-    mean = curves.mean("set", skipna=False).squeeze()
-    if not mean.notnull().any():
-        return curves * np.nan
-    return curves - curves.isel(alpha=int(mean.argmin("alpha")))
-
-
-class Rise(NamedTuple):
-    """How much larger an end of the curve is than its optimum, with a 95 % interval.
-
-    Examples
-    --------
-    >>> Rise(0.02, 0.01, 0.03).value
-    0.02
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-class Optimum(NamedTuple):
-    """Where a curve is lowest.
-
-    Attributes
-    ----------
-    log_alpha : float
-        Of the lowest point of the mean over the data sets: the vertex of the parabola, in log
-        alpha, through the lowest grid point and its neighbours; the grid point itself at an end.
-    low, high : float
-        95 % bootstrap interval over the data sets: percentiles, expanded for their small number
-        (Hesterberg 2015, arXiv:1411.5279, section 5.1.1).
-    interior : float
-        Share of the bootstrap samples whose lowest grid point is not an end of the grid.
-    value : float
-        The mean curve at its lowest grid point.
-    rise_small, rise_large : Rise
-        The smallest and the largest alpha against the optimum. The optimum of a data set is
-        taken from the others, so that choosing the lowest point of a noisy curve does not make a
-        rise.
-    alphas : int
-        Number of scales at which every data set reached the stop; the others are left out.
-
-    Examples
-    --------
-    >>> Optimum._fields[:3]
-    ('log_alpha', 'low', 'high')
-    """
-
-    log_alpha: float
-    low: float
-    high: float
-    interior: float
-    value: float
-    rise_small: Rise
-    rise_large: Rise
-    alphas: int
-
-
-def find_optimum(
-    curves: ArrayLike, log_alpha: ArrayLike, seed: int = 0, bootstraps: int = 2000
-) -> Optimum:
-    """The optimum of a mean curve, with intervals over the data sets.
-
-    Parameters
-    ----------
-    curves : array [set, alpha]
-        One initialisation of a variable of `run_ucurve`.
-    log_alpha : array [alpha]
-        Increasing.
-    seed : int
-        Of the bootstrap.
-    bootstraps : int
-        Number of its samples.
-
-    Returns
-    -------
-    Optimum
-        Intervals are not a number for fewer than three data sets.
-
-    Raises
-    ------
-    ProblemError
-        Fewer than three scales at which every data set reached the stop.
-
-    Examples
-    --------
-    >>> grid = np.linspace(-4.0, 4.0, 9)
-    >>> shifts = np.array([[-0.1], [0.0], [0.2]])
-    >>> optimum = find_optimum((grid - 1.0 - shifts) ** 2, grid)
-    >>> round(optimum.log_alpha, 3), optimum.interior
-    (1.033, 1.0)
-    """
-    from scipy.special import ndtr
-
-    table, grid = np.asarray(curves, dtype=float), np.asarray(log_alpha, dtype=float)
-    complete = np.isfinite(table).all(axis=0)
-    table, grid = table[:, complete], grid[complete]
-    if grid.size < FEWEST_ALPHAS:
-        raise ProblemError(
-            f"all data sets reached the stop at {grid.size} alpha(s) only; an optimum needs "
-            f"{FEWEST_ALPHAS}"
-        )
-    sets = len(table)
-    generator = np.random.default_rng(seed)
-    counts = generator.multinomial(sets, np.full(sets, 1.0 / sets), size=bootstraps)
-    mean, means = table.mean(axis=0), counts @ table / sets
-    places = _vertices(means, grid)
-    lowest = means.argmin(axis=1)
-    tail = float(ndtr(-_student_quantile(sets) * math.sqrt(sets / max(sets - 1, 1))))
-    low, high = np.quantile(places, [tail, 1.0 - tail])
-    interior = float(np.mean((lowest > 0) & (lowest < grid.size - 1)))
-    if sets < FEWEST_SETS:
-        low = high = interior = math.nan
-    return Optimum(
-        float(_vertices(mean[None], grid)[0]),
-        float(low),
-        float(high),
-        interior,
-        float(mean.min()),
-        _rise(table, 0, counts),
-        _rise(table, -1, counts),
-        int(grid.size),
-    )
-
-
-def _vertices(curves: FloatArray, grid: FloatArray) -> FloatArray:
-    """Lowest points of the parabolas through the lowest grid points and their neighbours; [c]."""
-    lowest, rows = curves.argmin(axis=1), np.arange(len(curves))
-    k = np.clip(lowest, 1, grid.size - 2)
-    x0, x1, x2 = grid[k - 1], grid[k], grid[k + 1]
-    y0, y1, y2 = curves[rows, k - 1], curves[rows, k], curves[rows, k + 1]
-    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
-    bend = (right - left) / (x2 - x0)
-    vertex = 0.5 * (x0 + x1 - left / np.where(bend > 0.0, bend, np.inf))
-    inside = (lowest == k) & (bend > 0.0)
-    return np.asarray(np.where(inside, vertex, grid[lowest]))
-
-
-def _rise(table: FloatArray, end: int, counts: NDArray[Any]) -> Rise:
-    """Paired difference between an end and the optimum of the other data sets.
-
-    Because the data sets share most of what chooses their optima, the differences are not
-    independent: the standard error is that of the whole procedure over bootstrap samples, in which
-    copies of a data set do not choose for each other.
-    """
-    sets = len(table)
-    if sets == 1:
-        return Rise(float(table[0, end] - table[0].min()), math.nan, math.nan)
-    value = _gap_to_others(table, end, np.ones(sets))
-    if sets < FEWEST_SETS:
-        return Rise(value, math.nan, math.nan)
-    several = [row for row in counts if np.count_nonzero(row) > 1]
-    spread = np.std([_gap_to_others(table, end, row) for row in several])
-    half = float(_student_quantile(sets) * spread)
-    return Rise(value, value - half, value + half)
-
-
-def _gap_to_others(table: FloatArray, end: int, counts: NDArray[Any]) -> float:
-    """Mean over data sets, each taken counts times, of the end less the optimum of the others."""
-    weighted = counts[:, None] * table
-    best = (weighted.sum(axis=0) - weighted).argmin(axis=1)
-    return float(counts @ (table[:, end] - table[np.arange(len(table)), best]) / counts.sum())
+# ---------------------------------------------------------------- attributes
 
 
 def _attributes(name: str) -> dict[str, str]:
@@ -714,11 +504,14 @@ _DESCRIBED = {
     "flow_error": ("estimated error of the flow", "1"),
     "network_error": ("error of the network, mean over both classes", "1"),
     "network_error_se": ("standard error of network_error", "1"),
-    "undecided": ("probability that no neuron is active", "1"),
+    "undecided": ("probability that f = 0: as a rule, that no neuron is active", "1"),
     "Psi": ("cosine of the effective predictor to the class mean", "1"),
     "cone_angle": ("angle of the effective predictor to the class mean", "rad"),
     "cosine_to_pooled_mean": ("cosine of the effective predictor to the pooled mean", "1"),
-    "decoupling": ("largest share of an output that the effective predictors miss", "1"),
+    "decoupling": (
+        "largest part of an output that the predictors miss, over the largest output",
+        "1",
+    ),
     "predictor_error": ("error E(w_hat) of the effective predictor", "1"),
     "over_alignment": ("OA: smallest excess error in the cone", "1"),
     "over_fitting": ("OF: error of the predictor above the smallest in the cone", "1"),

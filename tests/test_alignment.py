@@ -1,45 +1,27 @@
-"""Angles, cones, alignment, phases, the limit of small alpha, and trajectories as Datasets."""
+"""Angles, cones, and the alignment of a state."""
 
 import math
-from pathlib import Path
 
 import mpmath
 import numpy as np
 import pytest
-import xarray as xr
+from flows import early, separable, solved
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
 
 import overalign as oa
 from overalign.alignment import ClassAlignment, Cone, alignment_of
-from overalign.flow import Over
+from overalign.limit import limit_alignment
 from overalign.phases import (
-    ONSET,
-    limit_alignment,
-    log_alpha_where_zeta_vanishes,
     phase_times,
     sorting_times,
-    zeta,
 )
 from overalign.tables import flow_times
-
-
-def solved(log_alpha: float = -7.0, **options: object) -> oa.Trajectory:
-    sample = oa.GaussianMixture(6, kappa=3.0, sigma=0.5).sample(8, seed=3)
-    network = oa.Network.random(10, 6, seed=11)
-    stop = options.pop("stop", oa.stop_at_risk(0.1))
-    return oa.solve(sample, network, log_alpha, stop, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def run() -> oa.Trajectory:
     return solved()
-
-
-@pytest.fixture(scope="module")
-def dataset(run: oa.Trajectory) -> xr.Dataset:
-    return oa.flow_dataset(run)
 
 
 # -------------------------------------------------------------------------------- angles
@@ -83,137 +65,6 @@ def test_angles_keep_leading_axes_and_opposite_vectors_are_pi_apart() -> None:
 def test_angles_without_meaning(direction: object, reference: object, message: str) -> None:
     with pytest.raises(oa.ProblemError, match=message):
         oa.angle(direction, reference)  # type: ignore[arg-type]
-
-
-# --------------------------------------------------------------------------------- onset
-
-
-def test_the_onset_is_where_the_residuals_have_moved(run: oa.Trajectory) -> None:
-    onset = oa.fitting_onset(run)
-    assert 0.0 < onset < run.time
-    largest = np.abs(run.at([0.999 * onset, onset, 1.001 * onset]).outputs).max(axis=1)
-    residual = np.tanh(largest / 2)
-    assert residual[0] < ONSET < residual[2]
-    assert residual[1] == pytest.approx(ONSET, rel=1e-8)
-
-
-def test_the_onset_at_the_start_and_beyond_the_end() -> None:
-    assert oa.fitting_onset(solved(log_alpha=1.0)) == 0.0
-    assert math.isnan(oa.fitting_onset(solved(stop=oa.stop_at_time(0.01))))
-
-
-def test_the_onset_comes_later_by_the_logarithm_of_alpha() -> None:
-    # growth is exponential at a constant rate once the neurons are aligned
-    first, second, third = (oa.fitting_onset(solved(log_alpha=a)) for a in (-60.0, -90.0, -120.0))
-    assert third - second == pytest.approx(second - first, rel=1e-6)
-
-
-# ------------------------------------------------------------------------------- dataset
-
-
-def test_times_resolve_both_phases(run: oa.Trajectory) -> None:
-    onset = oa.fitting_onset(run)
-    times = flow_times(run, onset)
-    assert times[0] == 0.0
-    assert times[-1] == run.time
-    assert np.all(np.diff(times) > 0)
-    assert onset in times
-    assert times.size <= 400
-    assert np.sum(times > onset) >= 100
-    assert np.sum(times < 0.1 * onset) >= 50
-    with pytest.raises(oa.ProblemError, match="at least 10"):
-        flow_times(run, onset, most=3)
-
-
-def test_the_dataset_repeats_the_trajectory(run: oa.Trajectory, dataset: xr.Dataset) -> None:
-    end = dataset.isel(time=-1)
-    assert float(end.time) == run.time
-    assert float(end.risk) == pytest.approx(run.risk, rel=1e-9)
-    np.testing.assert_allclose(end.log_norm, run.final.log_norm, rtol=0, atol=1e-8)
-    np.testing.assert_allclose(end.output, run.final.outputs, rtol=0, atol=1e-7)
-    np.testing.assert_allclose(dataset.log_norm[0], -7.0, rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(dataset.kink_time, run.kinks.time)
-    np.testing.assert_array_equal(dataset.slide_start, run.slides.start)
-    np.testing.assert_array_equal(dataset.sign, run.network.sign)
-
-
-def test_angles_of_the_dataset(run: oa.Trajectory, dataset: xr.Dataset) -> None:
-    assert dataset.angle_positive.attrs["units"] == "rad"
-    expected = oa.angle(run.final.direction, run.sample.class_sum(-1))
-    np.testing.assert_allclose(dataset.angle_negative[-1], expected, rtol=0, atol=1e-7)
-
-
-def test_every_variable_is_described(dataset: xr.Dataset) -> None:
-    for name, variable in dataset.variables.items():
-        assert variable.attrs.get("long_name"), name
-        assert variable.attrs.get("units"), name
-
-
-def test_attributes_hold_the_conventions(run: oa.Trajectory, dataset: xr.Dataset) -> None:
-    expected = {
-        "loss": "LogisticLoss",
-        "loss_factor": 1.0,
-        "loss_reduction": "mean",
-        "time_factor": 1 / 16,
-        "stop": "risk",
-        "stop_target": 0.1,
-        "tolerance": 1e-8,
-        "log_alpha": -7.0,
-        "outcome": "REACHED",
-        "successful": 1,
-        "end": run.time,
-        "error_estimate": run.error_estimate,
-        "separability": run.sample.separability,
-        "violating_pairs": run.sample.violating_pairs,
-        "version_overalign": oa.__version__,
-    }
-    assert {name: dataset.attrs[name] for name in expected} == expected
-
-
-def test_the_file_is_enough_to_solve_again(
-    run: oa.Trajectory, dataset: xr.Dataset, tmp_path: Path
-) -> None:
-    stored = oa.read_dataset(oa.write_dataset(dataset, tmp_path / "flow.nc"))
-    again = oa.solve(
-        oa.Sample(stored.x.values, stored.y.values),
-        oa.Network(stored.initial_weights.values, stored.initial_output.values),
-        float(stored.attrs["log_alpha"]),
-        oa.stop_at_risk(float(stored.attrs["stop_target"])),
-    )
-    assert again.time == run.time
-
-
-def test_times_can_be_chosen(run: oa.Trajectory) -> None:
-    assert oa.flow_dataset(run, [run.time, 0.0]).log_norm.shape == (2, 10)
-    assert oa.flow_dataset(run, 0.0).log_norm.shape == (1, 10)
-    with pytest.raises(oa.ProblemError, match="within"):
-        oa.flow_dataset(run, [2 * run.time])
-
-
-def test_targets_and_single_classes_have_no_angles() -> None:
-    x = np.random.default_rng(1).normal(size=(4, 3))
-    network = oa.Network.random(6, 3, seed=2)
-    real = oa.solve(
-        oa.Sample(x, [0.5, -0.2, 0.1, 0.3]), network, -3.0, oa.stop_at_time(2.0), oa.SquareLoss()
-    )
-    single = oa.solve(oa.Sample(x, [1, 1, 1, 1]), network, -3.0, oa.stop_at_time(2.0))
-    for run in (real, single):
-        assert "angle_positive" not in oa.flow_dataset(run)
-    assert "separability" not in oa.flow_dataset(real).attrs
-
-
-def test_a_start_at_the_stop_has_one_time() -> None:
-    dataset = oa.flow_dataset(solved(stop=oa.stop_at_risk(0.7)))
-    assert dataset.attrs["outcome"] == "ALREADY_THERE"
-    assert dataset.time.values.tolist() == [0.0]
-
-
-def test_dead_neurons_are_those_that_do_not_move(run: oa.Trajectory) -> None:
-    sample = oa.Sample([[1.0, 0.2], [0.8, -0.1]], [1, 1])
-    network = oa.Network.balanced(weights=[[1.0, 0.0], [-1.0, 0.3], [0.5, 1.0]], sign=[1, 1, 1])
-    ended = oa.solve(sample, network, -4.0, oa.stop_at_risk(0.2))
-    assert oa.dead_neurons(ended).tolist() == [False, True, False]
-    assert not oa.dead_neurons(run).all()
 
 
 # --------------------------------------------------------------------------------- cones
@@ -265,14 +116,6 @@ def test_cones_without_meaning(axis: object, half_angle: float, message: str) ->
 
 
 # --------------------------------------------------------------------- alignment of a state
-
-
-def separable(seed: int = 0) -> oa.Sample:
-    return oa.GaussianMixture(20, kappa=1.5, sigma=1.0).sample(12, seed, separability=0.0)
-
-
-def early(sample: oa.Sample, network: oa.Network, log_alpha: float = -9.0) -> oa.Trajectory:
-    return oa.solve(sample, network, log_alpha, oa.stop_at_risk(0.05, over="positive"))
 
 
 @pytest.fixture(scope="module")
@@ -468,311 +311,9 @@ def test_residual_spread_against_many_digits(loss: oa.LogisticLoss, scale: float
         part.residual_spread(oa.SquareLoss())
 
 
-# ------------------------------------------------------------------------------ sorting
-
-
-def settled_at(run: oa.Trajectory, times: np.ndarray) -> np.ndarray:
-    """Sorted, dead: two boolean arrays [t, h], from the signs of products alone."""
-    active = run.at(times).direction @ run.sample.x.T > 1e-11
-    own = run.network.sign[:, None] * run.sample.y > 0
-    return np.stack([(active == own).all(axis=2), ~active.any(axis=2)])
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_t_1_against_a_fine_grid(seed: int) -> None:
-    run = early(separable(seed), oa.Network.random(24, 20, seed), -15.0)
-    t_1 = phase_times(run).t_1
-    grid = np.linspace(0.0, 2.0 * t_1, 2001)
-    is_sorted, dead = settled_at(run, grid)
-    all_sorted = (is_sorted | dead).all(axis=1)
-    assert t_1 > 0.0
-    assert 0.0 <= grid[np.argmax(all_sorted)] - t_1 <= 1.01 * grid[1]
-    first = grid[np.argmax(is_sorted | dead, axis=0)]
-    gap = first - sorting_times(run)
-    assert np.all((gap >= 0.0) & (gap <= 1.01 * grid[1]))
-    assert np.max(sorting_times(run)) <= t_1
-
-
-@pytest.mark.parametrize("seed", [2, 5])
-def test_sorting_where_neurons_slide(seed: int) -> None:
-    sample = oa.GaussianMixture(6, kappa=1.5, sigma=1.0).sample(10, seed)
-    run = oa.solve(sample, oa.Network.random(60, 6, seed), -6.0, oa.stop_at_risk(0.2))
-    assert run.slides.start.size > 10
-    times = sorting_times(run)
-    met = np.flatnonzero(times > 0)
-    assert met.size > 3
-    for j in met[:6]:
-        later = run.kinks.time[run.kinks.time > times[j] * (1 + 1e-9)]
-        after = 0.5 * (times[j] + (later[0] if later.size else run.time))
-        assert settled_at(run, np.array([after])).any(axis=0)[0, j]
-        before = np.linspace(0.0, times[j] * (1 - 1e-6), 60)
-        assert not settled_at(run, before).any(axis=0)[:, j].any()
-    never = np.isnan(times)
-    assert not settled_at(run, np.linspace(0.0, run.time, 100)).any(axis=0)[:, never].any()
-
-
-def test_pairs_of_equal_neurons_and_starts_on_a_kink() -> None:
-    sample = oa.Sample([[1.0, 0.0], [0.6, 0.8], [-1.0, -0.2]], [1, 1, -1])
-    weights = [[0.0, 1.0], [0.0, 1.0], [-0.8, 0.6], [-1.0, -1.0]]
-    run = early(sample, oa.Network.balanced(weights=weights, sign=[1, -1, 1, -1]))
-    times = sorting_times(run)
-    # on the kink of sample 0: the field sends neuron 0 to its active side, which sorts it
-    assert times[0] == 0.0
-    assert times[3] == 0.0
-    assert times[1] == times[1] > 0.0
-    assert run.kinks.time.size > 0
-    network = oa.Network.random(8, 20, seed=1, paired=True)
-    paired = early(separable(), network)
-    assert phase_times(paired).t_1 == np.max(sorting_times(paired))
-
-
-def test_nothing_is_sorted_before_the_end() -> None:
-    run = oa.solve(separable(), oa.Network.random(16, 20, seed=0), -9.0, oa.stop_at_time(1e-6))
-    times = phase_times(run)
-    assert math.isnan(times.t_1)
-    assert math.isnan(times.onset)
-    assert math.isnan(times.t_eta)
-    assert np.isnan(sorting_times(run)).any()
-
-
-# ------------------------------------------------------------------------------- phases
-
-
-@pytest.mark.parametrize(
-    "loss", [oa.LogisticLoss(2.0, "sum"), oa.LogisticLoss(0.3), oa.LogisticLoss()]
-)
-def test_phase_times_scale_with_the_loss(loss: oa.LogisticLoss) -> None:
-    sample, network = separable(), oa.Network.random(16, 20, seed=0)
-    reference = oa.LogisticLoss(2.0, "sum")
-    eta = 0.2 * loss.weight(6) / reference.weight(6)
-    runs = [
-        oa.solve(sample, network, -12.0, oa.stop_at_risk(e, over="positive"), chosen)
-        for e, chosen in ((0.2, reference), (eta, loss))
-    ]
-    beta = {"mean": loss.factor / 24, "sum": loss.factor / 2}[loss.reduction]
-    in_r, own = (vars(phase_times(run)) for run in runs)
-    for name in in_r:
-        assert own[name] * beta == pytest.approx(in_r[name], rel=1e-7), name
-
-
-def test_windows_are_the_formulas_of_the_reference_convention() -> None:
-    sample = separable()
-    network = oa.Network.balanced(
-        weights=2.5 * oa.Network.random(16, 20, seed=0).weights, sign=[1, -1] * 8
-    )
-    alpha, h, n = 0.01, 16, 12
-    run = oa.solve(
-        sample, network, math.log(alpha), oa.stop_at_risk(0.5), oa.LogisticLoss(2.0, "sum")
-    )
-    times = phase_times(run)
-    x_max = np.linalg.norm(sample.x, axis=1).max()
-    plus, minus = (np.linalg.norm(sample.x[sample.y == k].sum(axis=0)) for k in (1, -1))
-    size = math.log(1 / (math.sqrt(h) * alpha))
-    growth = 1 + math.tanh(alpha * math.sqrt(h) * x_max * 2.5**2 / 2)
-    assert growth > 1.3
-    expected = {
-        "T": size / (4 * n * x_max),
-        "T_G": size / (2 * growth * max(plus, minus)),
-        "T_plus": size / (2 * plus),
-        "T_minus": size / (2 * minus),
-    }
-    assert {name: vars(times)[name] for name in expected} == pytest.approx(expected, rel=1e-13)
-    assert times.t_eta == run.time
-    assert times.onset == oa.fitting_onset(run)
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [oa.LogisticLoss(), oa.ExponentialLoss(0.7), oa.SquareLoss(2.0)],
-    ids=["logistic", "exponential", "square"],
-)
-def test_bounds_hold_up_to_T_G(loss: oa.LogisticLoss) -> None:
-    sample, network, alpha = separable(), oa.Network.random(16, 20, seed=0), 0.02
-    stop = oa.stop_at_risk(0.5 * loss.risk(np.zeros(12), sample.y))
-    run = oa.solve(sample, network, math.log(alpha), stop, loss)
-    state = run.at(np.linspace(0.0, min(phase_times(run).T_G, run.time), 50))
-    assert np.all(2 * state.log_norm <= math.log(alpha / 4) + 1e-9)
-    assert np.all(np.abs(state.outputs) <= 4 * alpha * sample.max_norm)
-
-
-def test_large_alpha_has_no_window() -> None:
-    sample, network = separable(), oa.Network.random(16, 20, seed=0)
-    times = phase_times(oa.solve(sample, network, math.log(0.25), oa.stop_at_risk(0.1)))
-    assert all(map(math.isnan, (times.T, times.T_G, times.T_plus, times.T_minus)))
-    assert times.t_eta > 0.0
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_stopping_time_grows_by_the_class_sum(seed: int) -> None:
-    sample, network = separable(seed), oa.Network.random(32, 20, seed)
-    log_alphas = np.log([1e-12, 1e-9, 1e-6, 1e-3])
-    times = [phase_times(early(sample, network, a)).t_eta for a in log_alphas]
-    slopes = -np.diff(times) / np.diff(log_alphas) * oa.LogisticLoss().time_factor(12)
-    np.testing.assert_allclose(slopes * np.linalg.norm(sample.class_sum(1)), 1.0, rtol=0.02)
-
-
-def test_zeta_is_the_formula_and_vanishes_where_it_says() -> None:
-    sample = separable()
-    network = oa.Network.balanced(weights=3.0 * np.eye(5, 20), sign=[1, -1, 1, -1, 1])
-    for label in (1, -1):
-        x_sum = np.linalg.norm(sample.x[sample.y == label].sum(axis=0))
-        x_max = np.linalg.norm(sample.x, axis=1).max()
-        slope = 4 * 12 * math.sqrt(5) * x_max**2 * 9.0 / x_sum
-        for alpha in (1e-5, 1e-4, 0.01):
-            found = zeta(sample, network, math.log(alpha), label)
-            assert found == pytest.approx(1 - slope * alpha, rel=1e-12)
-        edge = log_alpha_where_zeta_vanishes(sample, network, label)
-        assert math.exp(edge) == pytest.approx(1 / slope, rel=1e-12)
-        assert zeta(sample, network, edge, label) == 0.0
-    assert zeta(sample, network, -5000.0) == 1.0
-    assert zeta(sample, network, 5000.0) == -math.inf
-    with pytest.raises(oa.ProblemError, match="no sample is negative"):
-        zeta(oa.Sample([[1.0, 0.0]], [1]), network, -3.0, label=-1)
-
-
-# -------------------------------------------------------------------------- alpha -> 0
-
-
-@pytest.mark.parametrize("loss", [oa.LogisticLoss(), oa.ExponentialLoss(2.0, "sum")])
-@pytest.mark.parametrize("label", [1, -1])
-def test_the_limit_is_one_neuron_that_starts_aligned(loss: oa.LogisticLoss, label: int) -> None:
-    sample = separable()
-    rows = sample.x[sample.y == label]
-    alone, neuron = (
-        oa.Sample(rows, np.ones(6)),
-        oa.Network.balanced(weights=[rows.sum(axis=0)], sign=[1]),
-    )
-    etas = [0.5, 0.05, 1e-3, 1e-8]
-    limit = limit_alignment(sample, etas, label, loss)
-    assert limit.Psi.shape == (4,)
-    for k, eta in enumerate(etas):
-        run = oa.solve(alone, neuron, -24.0, oa.stop_at_risk(eta), loss, tolerance=1e-11)
-        np.testing.assert_allclose(limit.predictor[k], run.final.direction[0], atol=1e-10)
-        assert float(limit.log_norm[k]) == pytest.approx(2 * run.final.log_norm[0], abs=1e-10)
-        margins = math.exp(limit.log_norm[k]) * rows @ limit.predictor[k]
-        assert loss.risk(margins, np.ones(6)) == pytest.approx(eta, rel=1e-11)
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize(("over", "label"), [("positive", 1), ("negative", -1)])
-def test_networks_stop_at_the_limit(seed: int, over: Over, label: int) -> None:
-    sample, etas = separable(seed), (0.3, 0.05, 0.01)
-    limit = limit_alignment(sample, etas, label)
-    network = oa.Network.random(16 if seed else 64, 20, seed)
-    for alpha in (1e-4, 1e-30):
-        for k, eta in enumerate(etas):
-            run = oa.solve(sample, network, math.log(alpha), oa.stop_at_risk(eta, over=over))
-            found = alignment_of(run.final, sample)
-            part = found.positive if label == 1 else found.negative
-            assert float(part.Psi) == pytest.approx(float(limit.Psi[k]), abs=1e-5)
-            assert float(part.log_norm) == pytest.approx(float(limit.log_norm[k]), abs=1e-2)
-            if alpha == 1e-30:
-                np.testing.assert_allclose(part.predictor, limit.predictor[k], atol=1e-7)
-    assert limit.cone_angle.max() > 0.02
-
-
-def test_a_stop_over_all_samples_has_no_limit() -> None:
-    sample, network = separable(), oa.Network.random(32, 20, seed=0)
-    Psi = [
-        float(alignment_of(run.final, sample).positive.Psi)
-        for run in (
-            oa.solve(sample, network, log_alpha, oa.stop_at_risk(0.05))
-            for log_alpha in (-20.0, -200.0, -2000.0)
-        )
-    ]
-    assert np.linalg.norm(sample.class_sum(1)) > np.linalg.norm(sample.class_sum(-1))
-    np.testing.assert_array_less(np.diff(Psi), -0.003)
-
-
-def test_one_sample_in_closed_form() -> None:
-    sample = oa.Sample([[3.0, 4.0]], [-1])
-    limit = limit_alignment(sample, [[0.6], [1e-12]], label=-1)
-    np.testing.assert_allclose(limit.cone_angle, np.zeros((2, 1)), rtol=0, atol=1e-15)
-    np.testing.assert_allclose(limit.predictor, [[[0.6, 0.8]]] * 2)
-    margins = -np.log(np.expm1(limit.eta))
-    np.testing.assert_allclose(limit.log_norm, np.log(margins / 5), atol=1e-11)
-    assert limit_alignment(sample, 0.6, -1).cone.half_angle < 1e-15
-
-
-def test_the_limit_at_the_ends_of_eta() -> None:
-    sample = separable()
-    near = limit_alignment(sample, math.log(2) * (1 - 1e-9))
-    assert float(near.cone_angle) < 1e-8
-    late = limit_alignment(sample, [1e-6, 1e-100])
-    assert late.cone_angle[1] > late.cone_angle[0] > 0.1
-    scaled = limit_alignment(oa.Sample(1e5 * sample.x, sample.y), 0.05)
-    assert float(scaled.Psi) == pytest.approx(float(limit_alignment(sample, 0.05).Psi), abs=1e-11)
-
-
-@pytest.mark.parametrize("eta", [math.log(2), 0.7, 0.0, -1.0, math.nan, [0.1, 0.7], []])
-def test_risks_outside_the_limit(eta: object) -> None:
-    with pytest.raises(oa.ProblemError, match="below the risk at f = 0"):
-        limit_alignment(separable(), eta)  # type: ignore[arg-type]
-
-
-def test_risks_that_no_linear_function_reaches() -> None:
-    x = [[1.0, 0.0], [-1.0, 1.0], [-1.0, -1.5], [0.5, 3.0]]
-    sample = oa.Sample(x, [1, 1, 1, 1])
-    with pytest.raises(oa.ProblemError, match="comes to rest near") as raised:
-        limit_alignment(sample, 0.1)
-    loss = oa.LogisticLoss()
-    best = minimize(lambda v: loss.risk(sample.x @ v, np.ones(4)), np.zeros(2), tol=1e-12).fun
-    assert f"{best:g}"[:6] in str(raised.value)
-    assert float(limit_alignment(sample, 0.5 * (best + math.log(2))).Psi) < 1.0
-
-
-def test_other_losses_and_labels_have_no_limit() -> None:
-    with pytest.raises(oa.ProblemError, match="SquareLoss"):
-        limit_alignment(separable(), 0.1, loss=oa.SquareLoss())
-    with pytest.raises(oa.ProblemError, match="expected -1 or"):
-        limit_alignment(separable(), 0.1, label=0)
-
-
-# ---------------------------------------------------------- alignment in the Dataset
-
-
-def test_the_dataset_holds_alignment_and_phases(
-    run: oa.Trajectory, dataset: xr.Dataset, tmp_path: Path
-) -> None:
-    found = alignment_of(run.at(dataset.time.values), run.sample)
-    expected = {
-        "psi": found.psi,
-        "Psi": found.Psi,
-        "Psi_positive": found.positive.Psi,
-        "Psi_negative": found.negative.Psi,
-        "predictor_positive": found.positive.predictor,
-        "log_predictor_negative": found.negative.log_norm,
-        "margin_spread_positive": found.positive.margin_spread,
-        "residual_spread_negative": found.negative.residual_spread(run.loss),
-        "decoupling": found.decoupling,
-        "sorting_time": sorting_times(run),
-    }
-    stored = oa.read_dataset(oa.write_dataset(dataset, tmp_path / "flow.nc"))
-    for name, values in expected.items():
-        np.testing.assert_array_equal(stored[name], values, err_msg=name)
-    assert stored.predictor_negative.dims == ("time", "dimension")
-    assert stored.psi.dims == ("time", "neuron")
-    times = vars(phase_times(run))
-    np.testing.assert_array_equal(stored["sorting_time"], times.pop("sorting_times"))
-    for name, value in times.items():
-        np.testing.assert_equal(float(stored.attrs[name]), value, err_msg=name)
-
-
-def test_data_without_class_directions_have_no_alignment() -> None:
-    x = [[1.0, 0.0], [-1.0, 0.0], [0.3, 1.0]]
-    run = oa.solve(
-        oa.Sample(x, [1, 1, -1]), oa.Network.random(6, 2, seed=2), -3.0, oa.stop_at_time(2.0)
-    )
-    dataset = oa.flow_dataset(run)
-    assert "angle_negative" in dataset
-    assert "Psi" not in dataset
-    assert "t_1" not in dataset.attrs
-
-
-def test_the_square_loss_has_alignment_but_no_residual_spread() -> None:
-    sample, network = separable(), oa.Network.random(8, 20, seed=0)
-    dataset = oa.flow_dataset(
-        oa.solve(sample, network, -6.0, oa.stop_at_risk(0.1), oa.SquareLoss()), [0.0]
-    )
-    assert "margin_spread_positive" in dataset
-    assert "residual_spread_positive" not in dataset
+def test_dead_neurons_are_those_that_do_not_move(run: oa.Trajectory) -> None:
+    sample = oa.Sample([[1.0, 0.2], [0.8, -0.1]], [1, 1])
+    network = oa.Network.balanced(weights=[[1.0, 0.0], [-1.0, 0.3], [0.5, 1.0]], sign=[1, 1, 1])
+    ended = oa.solve(sample, network, -4.0, oa.stop_at_risk(0.2))
+    assert oa.dead_neurons(ended).tolist() == [False, True, False]
+    assert not oa.dead_neurons(run).all()

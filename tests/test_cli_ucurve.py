@@ -208,7 +208,9 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
     assert "Traceback" not in err
     assert "the same command goes on from there" in err
     assert os.listdir(tmp_path) == ["runs"]
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/result.nc")}
+    finished = [status.with_name("result.nc") for status in tmp_path.glob("runs/*/status.json")]
+    kept = {path: path.stat().st_mtime_ns for path in finished}
+    assert len(kept) >= 3
     run(capsys, *SMALL, "--sets", "3", "--output", str(tmp_path))
     assert oa.read_dataset(tmp_path / "results.nc").sizes["set"] == 3
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

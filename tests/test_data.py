@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from overalign.data import read_sample
+from overalign.data import read_sample, read_split
 from overalign.errors import DataFileError, ProblemError
 from overalign.problem import GaussianMixture
 
@@ -271,3 +271,58 @@ class TestSources:
     def test_bad_seeds_are_named(self, spec):
         with pytest.raises(ProblemError, match="seed is -1"):
             read_sample(spec, seed=-1)
+
+
+class TestSplit:
+    def test_mixture_is_the_sample_and_its_law(self):
+        split = read_split("mixture:n=6,kappa=3,dimension=7", seed=3)
+        assert (split.train.x == read_sample("mixture:n=6,kappa=3,dimension=7", seed=3).x).all()
+        law = split.mixture
+        assert (law.dimension, law.kappa, law.sigma) == (7, 3.0, 1.0)
+        assert split.held_out is None
+        assert 0.0 < split.report.acceptance_rate <= 1.0
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_every_row_of_a_file_is_on_one_side(self, write, seed):
+        x, y = np.arange(33.0).reshape(11, 3), np.tile([1.0, -1.0], 6)[:11]
+        split = read_split(write("a.npz", npz_bytes(x=x, y=y)), seed=seed, n=6)
+        assert (split.train.n, split.held_out.n, split.mixture) == (6, 5, None)
+        both = np.concatenate([split.train.x, split.held_out.x])
+        assert (both[np.argsort(both[:, 0])] == x).all()
+        again = {tuple(row): label for row, label in zip(x, y, strict=True)}
+        for part in (split.train, split.held_out):
+            assert [again[tuple(row)] for row in part.x] == list(part.y)
+
+    def test_half_of_a_file_unless_told(self, write):
+        x, y = np.arange(24.0).reshape(12, 2), np.tile([1.0, -1.0], 6)
+        assert read_split(write("a.npz", npz_bytes(x=x, y=y))).train.n == 6
+
+    def test_digits_hold_out_all_other_images(self):
+        pytest.importorskip("sklearn")
+        split = read_split("digits:3,8", seed=2, n=20)
+        assert (split.train.n, split.held_out.n) == (20, 337)
+        assert (split.train.x == read_sample("digits:3,8", seed=2, n=20).x).all()
+        rows = {row.tobytes() for row in split.train.x}
+        assert not any(row.tobytes() in rows for row in split.held_out.x)
+
+    def test_centred_digits_use_the_mean_of_the_training_images(self):
+        pytest.importorskip("sklearn")
+        raw = read_split("digits:3,8", seed=2, n=20)
+        centred = read_split("digits:3,8,centred", seed=2, n=20)
+        mean = raw.train.x.mean(axis=0)
+        np.testing.assert_allclose(centred.train.x, raw.train.x - mean, atol=1e-12)
+        np.testing.assert_allclose(centred.held_out.x, raw.held_out.x - mean, atol=1e-12)
+
+    @pytest.mark.parametrize(
+        ("y", "n", "says"),
+        [
+            ([1.0, -1.0, 1.0, -1.0], 4, "no rows are left to hold out"),
+            ([0.5, -1.0, 1.0, -1.0], 2, "needs labels -1 and"),
+            ([1.0, 1.0, 1.0, 1.0], 2, "one class only"),
+            ([1.0, 1.0, -1.0, -1.0], 5, "n"),
+        ],
+    )
+    def test_what_cannot_be_split_is_said(self, write, y, n, says):
+        file = write("a.npz", npz_bytes(x=np.arange(8.0).reshape(4, 2), y=y))
+        with pytest.raises((DataFileError, ProblemError), match=says):
+            read_split(file, n=n)

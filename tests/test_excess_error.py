@@ -13,10 +13,10 @@ from scipy.stats import binomtest, kstest, multivariate_normal
 import overalign as oa
 from overalign.excess_error import (
     ClassMeanAngleLaw,
+    angle_excess_error,
     bayes_error,
     class_mean_angle,
     direction_error,
-    direction_excess_error,
     held_out_error,
     network_error,
     over_alignment,
@@ -102,9 +102,7 @@ def test_the_parts_add_up_to_the_excess_error(seed: int) -> None:
     parts = over_alignment(phi, theta_c, kappa, sigma) + over_fitting(
         away, phi, theta_c, kappa, sigma
     )
-    assert float(parts) == pytest.approx(
-        float(direction_excess_error(away, kappa, sigma)), abs=1e-15
-    )
+    assert float(parts) == pytest.approx(float(angle_excess_error(away, kappa, sigma)), abs=1e-15)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -246,7 +244,7 @@ def test_the_law_of_phi_against_an_integral() -> None:
     ("arguments", "message"),
     [
         ((1, 5, 1.0, 1.0), "phi needs 2 or more"),
-        ((3, 0, 1.0, 1.0), "n is 0"),
+        ((3, 0, 1.0, 1.0), "class_size is 0"),
         ((3, 5, -1.0, 1.0), "kappa"),
     ],
 )

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 COMMANDS = [
-    'python -m pip install -e ".[all]" && overalign flow --data digits:3,8',
+    'python -m pip install -e ".[all]" && overalign ucurve',
     'python -m pip install -e ".[test]" && python -m pytest',
 ]
 
@@ -26,9 +26,9 @@ def test_the_python_runs(
     assert 8 <= len(code.strip().splitlines()) <= 12
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("The stop was reached.")
-    assert (tmp_path / "flow.nc").stat().st_size > 0
-    assert (tmp_path / "flow.png").stat().st_size > 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("The stop was reached.")
+    assert [line.split()[0] for line in said[1:]] == ["Psi", "E(w_hat)", "network"]
 
 
 def test_what_is_linked_or_named_exists() -> None:
@@ -39,5 +39,7 @@ def test_what_is_linked_or_named_exists() -> None:
     assert not missing
 
 
-def test_the_picture_is_small() -> None:
-    assert (ROOT / "docs" / "images" / "flow_digits.png").stat().st_size < 300_000
+def test_the_pictures_are_small() -> None:
+    pictures = list((ROOT / "docs" / "images").glob("*.png"))
+    assert {picture.name for picture in pictures} == set(re.findall(r"images/(\w+\.png)", README))
+    assert all(picture.stat().st_size < 300_000 for picture in pictures)

@@ -36,7 +36,7 @@ LAYERS = [
     {"data", "_kernels", "_lines"},
     {"flow"},
     {"alignment"},
-    {"phases", "excess_error"},
+    {"phases", "limit", "excess_error", "optimum"},
     {"tables"},
     {"ucurve", "deepnet"},
     {"statements", "enclosure"},
@@ -234,6 +234,19 @@ def test_public_name_exists_and_shows_an_example(name: str) -> None:
         section = re.search(r"^Examples\n-{8}\n(.*)", text, re.MULTILINE | re.DOTALL)
         assert section, f"{name}: the docstring has no section Examples"
         assert ">>> " in section[1], f"{name}: the Examples cannot be run"
+
+
+def test_pages_that_are_cited_exist() -> None:
+    """Docstrings cite pages of docs/ by name, and sections of theory.md by number."""
+    text = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+    pages = set(re.findall(r"\b(\w+\.md)\b", text))
+    assert pages
+    assert not {page for page in pages if not (ROOT / "docs" / page).exists()}
+    cited = set(re.findall(r"theory\.md \(?(\d\.\d)", text))
+    headings = set(
+        re.findall(r"^### (\d\.\d) ", (ROOT / "docs/theory.md").read_text(), re.MULTILINE)
+    )
+    assert cited <= headings
 
 
 # ------------------------------------------------------------------------------ start-up

@@ -15,15 +15,7 @@ import xarray as xr
 
 import overalign as oa
 from overalign import ucurve
-from overalign.ucurve import (
-    UCurve,
-    above_lowest,
-    find_optimum,
-    measure,
-    over_sets,
-    problem_of,
-    run_ucurve,
-)
+from overalign.ucurve import UCurve, measure, problem_of, run_ucurve
 
 SMALL = UCurve(
     data="mixture:n=6,dimension=5",
@@ -175,7 +167,7 @@ def test_a_stop_that_is_not_reached_leaves_a_hole() -> None:
     assert set(np.unique(dataset.outcome)) <= {"STALLED", "DEAD", "STATIONARY"}
     assert dataset.network_error.isnull().all()
     with pytest.raises(oa.ProblemError, match="at 0 alpha"):
-        find_optimum(dataset.network_error[:, 0], dataset.log_alpha)
+        oa.find_optimum(dataset.network_error[:, 0], dataset.log_alpha)
 
 
 # ------------------------------------------------------------------------------------- real data
@@ -212,7 +204,28 @@ def test_files_are_split_anew_for_every_set(tmp_path: Path) -> None:
     assert run_ucurve(settings).network_error.notnull().all()
 
 
+def test_the_tolerance_of_the_flow_does_not_show(small: xr.Dataset) -> None:
+    """The default is coarse because the error of a network is known to two digits anyway."""
+    finer = run_ucurve(msgspec.structs.replace(SMALL, tolerance=1e-9))
+    gap = np.abs(finer.network_error - small.network_error)
+    assert (gap < 0.1 * small.network_error_se).all()
+    assert float(np.abs(finer.Psi - small.Psi).max()) < 1e-4
+
+
 # --------------------------------------------------------------------------------------- resuming
+
+
+def test_another_content_of_a_file_is_another_run(tmp_path: Path) -> None:
+    file = tmp_path / "mine.npz"
+    settings = UCurve(data=str(file), sets=1, width=8, alphas=3, eta=0.3)
+    errors = []
+    for seed in (1, 2, 1):
+        sample = oa.GaussianMixture(4, 2.0, 1.0).sample(30, seed=seed)
+        np.savez(file, x=sample.x, y=sample.y)
+        errors.append(run_ucurve(settings, tmp_path / "runs").time.values)
+    assert not np.array_equal(errors[0], errors[1])
+    np.testing.assert_array_equal(errors[0], errors[2])
+    assert len(list((tmp_path / "runs").iterdir())) == 2
 
 
 def test_finished_sets_are_kept_and_more_sets_are_added(
@@ -220,7 +233,7 @@ def test_finished_sets_are_kept_and_more_sets_are_added(
 ) -> None:
     measured: list[int] = []
 
-    def counted(run: ucurve.DataSet) -> xr.Dataset:
+    def counted(run: ucurve.UCurveRun) -> xr.Dataset:
         measured.append(run.index)
         return measure(run)
 
@@ -241,6 +254,7 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path, small: xr.Dataset) -> No
     code = (
         "from overalign.ucurve import UCurve, run_ucurve\n"
         "import sys, json, time\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
         "from overalign import ucurve\n"
         "plain = ucurve.measure\n"
         "def slow(run):\n"
@@ -249,7 +263,8 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path, small: xr.Dataset) -> No
         "    time.sleep(0.5 * run.index)\n"
         "    return result\n"
         "ucurve.measure = slow\n"
-        "run_ucurve(UCurve(**json.loads(sys.argv[1])), sys.argv[2])\n"
+        "alone = ThreadPoolExecutor(1)\n"
+        "run_ucurve(UCurve(**json.loads(sys.argv[1])), sys.argv[2], executor=alone)\n"
     )
     settings = json.dumps(msgspec.to_builtins(SMALL))
     with subprocess.Popen(
@@ -266,79 +281,3 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path, small: xr.Dataset) -> No
     dataset = run_ucurve(SMALL, tmp_path, progress=lambda *numbers: calls.append(numbers))
     assert calls[0][0] >= 1
     np.testing.assert_array_equal(dataset.network_error, small.network_error)
-
-
-# ------------------------------------------------------------------------------------- statistics
-
-
-def test_intervals_over_sets_cover_the_mean() -> None:
-    generator = np.random.default_rng(0)
-    values = xr.DataArray(generator.normal(2.0, 1.0, (16, 4000)), dims=("set", "alpha"))
-    mean, low, high = over_sets(values).values
-    assert np.mean((low <= 2.0) & (high >= 2.0)) == pytest.approx(0.95, abs=0.012)
-    np.testing.assert_allclose(mean, values.values.mean(axis=0))
-    single = over_sets(values[:1])
-    assert np.isnan(single.values[1:]).all()
-    holes = values[:, :3].copy()
-    holes[0, 0] = np.nan
-    holes[:, 1] = np.nan
-    found = over_sets(holes).values
-    assert found[0, 0] == pytest.approx(float(values[1:, 0].mean()))
-    assert np.isnan(found[:, 1]).all()
-
-
-def test_the_optimum_of_parabolas_and_its_interval() -> None:
-    generator = np.random.default_rng(1)
-    grid = np.linspace(-6.0, 2.0, 24)
-    inside = 0
-    for _ in range(60):
-        vertices = -1.5 + 0.3 * generator.standard_normal((16, 1))
-        curves = 0.1 + 0.01 * (grid - vertices) ** 2 + 0.0005 * generator.standard_normal((16, 24))
-        optimum = find_optimum(curves, grid)
-        inside += optimum.low <= -1.5 <= optimum.high
-        assert optimum.log_alpha == pytest.approx(-1.5, abs=0.6)
-    assert inside >= 48
-    assert optimum.interior == 1.0
-    exact = find_optimum(np.tile(0.2 + 0.3 * (grid - 0.123) ** 2, (2, 1)), grid)
-    assert exact.log_alpha == pytest.approx(0.123)
-    assert exact.rise_large.value == pytest.approx(0.3 * (2.0 - 0.123) ** 2, rel=0.01)
-
-
-def test_a_flat_noisy_curve_has_no_rise() -> None:
-    """Choosing the lowest point of noise must not make a rise."""
-    generator = np.random.default_rng(2)
-    grid, covered = np.linspace(0.0, 1.0, 20), 0
-    rises = []
-    for _ in range(150):
-        optimum = find_optimum(generator.normal(0.1, 0.01, (16, 20)), grid, bootstraps=100)
-        rises.append(optimum.rise_small.value)
-        covered += optimum.rise_small.low <= 0.0 <= optimum.rise_small.high
-    assert abs(np.mean(rises)) < 4.0 * np.std(rises) / np.sqrt(150)
-    assert covered >= 138
-
-
-def test_an_optimum_at_the_end_says_so() -> None:
-    grid = np.linspace(0.0, 1.0, 5)
-    falling = np.outer(np.array([1.0, 1.1, 0.9]), 1.0 - grid)
-    optimum = find_optimum(falling, grid)
-    assert (optimum.log_alpha, optimum.interior) == (1.0, 0.0)
-    assert optimum.rise_large.value == 0.0
-    assert optimum.rise_small.low > 0.0
-
-
-def test_incomplete_columns_are_left_out() -> None:
-    grid = np.linspace(-1.0, 1.0, 6)
-    curves = np.tile(grid**2, (3, 1))
-    curves[1, 5] = np.nan
-    optimum = find_optimum(curves, grid)
-    assert optimum.alphas == 5
-    assert optimum.log_alpha == pytest.approx(0.0, abs=1e-12)
-    single = find_optimum(curves[:1], grid)
-    assert np.isnan([single.low, single.high, single.interior, single.rise_small.low]).all()
-
-
-def test_paired_differences_are_zero_at_the_lowest() -> None:
-    curves = xr.DataArray([[1.0, 0.5, 0.7], [2.0, 1.2, 1.3]], dims=("set", "alpha"))
-    found = above_lowest(curves).values
-    np.testing.assert_allclose(found, [[0.5, 0.0, 0.2], [0.8, 0.0, 0.1]])
-    assert np.isnan(above_lowest(curves * np.nan)).all()

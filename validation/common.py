@@ -32,9 +32,19 @@ FloatArray = NDArray[np.float64]
 Verdict = Literal["HOLDS", "FAILS", "INCONCLUSIVE"]
 
 # read with the import, so that it names what runs even when the files change meanwhile
-SOLVER_SOURCE = hashlib.sha256(
-    b"".join((ROOT / "overalign" / name).read_bytes() for name in ("flow.py", "_kernels.py"))
-).hexdigest()[:16]
+SOURCES = {
+    "solver_source_sha256": ("flow.py", "_kernels.py"),
+    "measures_source_sha256": (
+        *("sampling.py", "problem.py", "alignment.py", "phases.py", "limit.py"),
+        *("excess_error.py", "_lines.py", "optimum.py", "ucurve.py"),
+    ),
+}
+SOURCE_HASHES = {
+    key: hashlib.sha256(
+        b"".join((ROOT / "overalign" / name).read_bytes() for name in names)
+    ).hexdigest()[:16]
+    for key, names in SOURCES.items()
+}
 
 BENCHMARK_ALPHAS = np.logspace(-6, 0, 16)
 BENCHMARK_ETA = 1e-2
@@ -237,7 +247,7 @@ def versions(*more: str) -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "absent"
-    return found | {"solver_source_sha256": SOLVER_SOURCE}
+    return found | SOURCE_HASHES
 
 
 def hardware() -> str:

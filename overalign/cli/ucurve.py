@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from ..errors import ProblemError
+from ..optimum import Optimum, Rise, find_optimum, over_sets
 from ..records import require_writable, write_config, write_dataset
-from ..ucurve import Optimum, Rise, UCurve, find_optimum, over_sets, run_ucurve
+from ..ucurve import UCurve, run_ucurve
 from .shared import NOT_REACHED, REACHED, MaybeInt, interrupt_ends, made_folder
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class UCurveOptions:
     output : path
         Folder to write to; made if missing.
     config : path, optional
-        A config.toml whose settings replace the defaults; other options still count.
+        A config.toml whose settings replace the defaults; other options still count. (Read by the
+        command line; from Python give ``settings=read_config(UCurve, path)``.)
     workers : int, optional
         Data sets at a time (default: one for each core).
     retry_failed : bool
@@ -183,9 +185,12 @@ def _write(dataset: xr.Dataset, options: UCurveOptions) -> list[Path]:
 
 
 def _describe(dataset: xr.Dataset, settings: UCurve) -> str:
+    has_law = "error_bayes" in dataset
+    sets = "data sets" if has_law else "random splits of one data set"
+    over = "over the data sets" if has_law else "over the splits, which share rows: too short"
     lines = [
-        f"{settings.data}: {settings.sets} data sets, {settings.width} neurons, trained to risk "
-        f"{settings.eta:g}; intervals are 95 % over the data sets"
+        f"{settings.data}: {settings.sets} {sets}, {settings.width} neurons, trained to risk "
+        f"{settings.eta:g}; intervals are 95 % {over}"
     ]
     unreached = int((dataset["network_error"].isnull()).sum())
     if unreached:
@@ -193,7 +198,7 @@ def _describe(dataset: xr.Dataset, settings: UCurve) -> str:
             f"{unreached} of {dataset['network_error'].size} trainings did not reach the stop "
             "(variable outcome says why); they are left out"
         )
-    if "error_bayes" in dataset:
+    if has_law:
         references = ", ".join(
             f"{name.replace('_', ' ')} {float(dataset[f'error_{name}'].mean()):.3g}"
             for name in ("bayes", "pooled_mean", "max_margin", "class_mean", "class_max_margin")
@@ -264,8 +269,12 @@ def _optimum(dataset: xr.Dataset) -> Optimum | str:
 def _say(optimum: Optimum | str) -> str:
     if isinstance(optimum, str):
         return optimum
-    at, low, high = (
-        f"{math.exp(value):.3g}" for value in (optimum.log_alpha, optimum.low, optimum.high)
+    at, low, high, smallest, largest = (
+        f"{math.exp(value):.3g}"
+        for value in (
+            *(optimum.log_alpha, optimum.low, optimum.high),
+            *(optimum.smallest, optimum.largest),
+        )
     )
     c = f"{math.exp(2.0 * optimum.log_alpha):.2g}"
     text = f"lowest network error {optimum.value:.4g} at alpha = {at} (c = {c})"
@@ -273,8 +282,8 @@ def _say(optimum: Optimum | str) -> str:
         share = 100.0 * optimum.interior
         text += f", interval [{low}, {high}], inside the grid in {share:.0f} % of the samples"
     return (
-        f"{text}; above it by {_say_rise(optimum.rise_small)} at the smallest alpha and by "
-        f"{_say_rise(optimum.rise_large)} at the largest"
+        f"{text}; above it by {_say_rise(optimum.rise_small)} at alpha = {smallest} and by "
+        f"{_say_rise(optimum.rise_large)} at alpha = {largest}"
     )
 
 

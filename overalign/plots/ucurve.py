@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ProblemError
-from ..ucurve import above_lowest, find_optimum, over_sets
+from ..optimum import above_lowest, find_optimum, over_sets
 from .style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, plain_text, style
 
 if TYPE_CHECKING:
@@ -232,8 +232,9 @@ def _place_legends(axes: NDArray[Any]) -> None:
 
 def _headline(dataset: xr.Dataset) -> str:
     settings = json.loads(dataset.attrs["settings"])
+    sets = "data sets" if "error_bayes" in dataset else "random splits"
     return (
-        rf"{plain_text(str(dataset.attrs['data']))}, {dataset.sizes['set']} data sets, "
+        rf"{plain_text(str(dataset.attrs['data']))}, {dataset.sizes['set']} {sets}, "
         rf"$h={settings['width']}$, trained to risk {settings['eta']:g}; shaded: $\zeta<0$"
     )
 

@@ -95,7 +95,7 @@ def judge(
     lines = [
         common.at_most("C1", "largest |Psi - Psi_0(eta)|", max(gaps), 1e-5),
         common.at_most("C2", "largest |slope beta ||x|| - 1|", max(off), 0.02),
-        common.at_least("C3", "share of problems without a limit", share, 0.9),
+        common.at_least("C3", "share of problems that still change, stopped over all", share, 0.9),
         common.enough("C4", "cases compared", len(gaps), scope.fewest),
     ]
     measured = {

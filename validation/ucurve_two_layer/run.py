@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import xarray as xr
 
+from overalign.optimum import find_optimum, over_sets
 from overalign.plots import plot_ucurve
-from overalign.ucurve import UCurve, find_optimum, over_sets, run_ucurve
+from overalign.ucurve import UCurve, run_ucurve
 from validation import common
 from validation.common import Criterion, FloatArray
 
