@@ -239,7 +239,7 @@ class TestMixture:
     def test_cheap_cases_use_rejection_and_dear_ones_gibbs(self):
         cheap = GaussianMixture(20, 3.0, 1.0).sample_with_report(6, 0, 0.0)[1]
         assert cheap.method == "rejection"
-        # theory.md 6.3 records .469 by Monte Carlo; five standard errors over >= 4096 samples
+        # .469 by plain Monte Carlo; five standard errors over >= 4096 samples
         assert cheap.acceptance_rate == pytest.approx(0.469, abs=5 * 0.5 / 4096**0.5)
         assert GaussianMixture(20, 1.5, 1.0).sample_with_report(12, 0, 0.0)[1].method == "gibbs"
         assert GaussianMixture(20, 1.5, 1.0).sample_with_report(12, 0)[1].method == "unconditioned"

@@ -29,6 +29,8 @@ def test_the_python_runs(
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("The stop was reached.")
     assert [line.split()[0] for line in said[1:]] == ["Psi", "E(w_hat)", "network"]
+    found, limit = (float(word) for word in said[1].split() if word.startswith("0."))
+    assert abs(found - limit) < 1e-4
 
 
 def test_what_is_linked_or_named_exists() -> None:
