@@ -364,8 +364,10 @@ def _read_npz(path: Path) -> Sample:
             names = list(archive.files)
             arrays = [archive[name] for name in ("x", "y") if name in names]
     except _UNREADABLE as error:
+        # numpy's own advice is to load what is not numbers all the same, which can run any code
+        why = "it is not an archive of arrays" if "allow_pickle" in str(error) else error
         raise DataFileError(
-            f"{path}: not a readable .npz of plain numbers ({error}); expected what "
+            f"{path}: not a readable .npz of plain numbers ({why}); expected what "
             "numpy.savez(file, x=..., y=...) writes"
         ) from error
     if len(arrays) < 2:
