@@ -244,13 +244,16 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def test_an_interrupt_ends_a_long_run_at_once(tmp_path: Path) -> None:
     long = ["--data", "digits:3,8", "--n", "300", "--width", "300", "--log-alpha", "-300"]
     with start(tmp_path, *long) as process:
-        assert process.stdout
-        process.stdout.readline()  # it has read the data and goes on to solve
-        time.sleep(1.0)
-        began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-        assert time.monotonic() - began < 2.0
+        try:
+            assert process.stdout
+            process.stdout.readline()  # it has read the data and goes on to solve
+            time.sleep(1.0)
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+            assert time.monotonic() - began < 2.0
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "interrupted" in err

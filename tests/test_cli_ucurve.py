@@ -197,13 +197,16 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        deadline = time.monotonic() + 300  # the first run may compile
-        while len(list(tmp_path.glob("runs/*/status.json"))) < 3:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        try:
+            deadline = time.monotonic() + 300  # the first run may compile
+            while len(list(tmp_path.glob("runs/*/status.json"))) < 3:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "the same command goes on from there" in err

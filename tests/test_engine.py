@@ -58,6 +58,14 @@ def work(task: Task) -> xr.Dataset:
     return xr.Dataset({"square": task.index**2})
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Tests that run as a background job of a shell start with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def marks(tmp_path: Path) -> Path:
     folder = tmp_path / "marks"
@@ -323,7 +331,8 @@ def test_a_worker_that_is_killed_is_reported_and_its_run_is_done_in_the_next_cal
 
 
 SWEEP = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts deaf to it
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_engine import Task, run_all, work
@@ -344,12 +353,15 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(
     with subprocess.Popen(
         [sys.executable, "-c", SWEEP, *arguments], stderr=subprocess.PIPE
     ) as sweep:
-        deadline = time.monotonic() + 30
-        while 3 not in begun(marks) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert 3 in begun(marks)
-        sweep.send_signal(sent)
-        _, said = sweep.communicate(timeout=10)
+        try:
+            deadline = time.monotonic() + 30
+            while 3 not in begun(marks) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert 3 in begun(marks)
+            sweep.send_signal(sent)
+            _, said = sweep.communicate(timeout=10)
+        finally:
+            sweep.kill()
     assert sweep.returncode == -sent, said
     assert begun(marks) == dict.fromkeys(range(4), 1)
     configs = [
