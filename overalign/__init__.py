@@ -12,6 +12,9 @@ Examples
 'The stop was reached.'
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .alignment import Alignment, ClassAlignment, Cone, alignment_of, angle, dead_neurons
 from .data import Split, read_sample, read_split
 from .errors import (
@@ -37,6 +40,7 @@ from .excess_error import (
     network_error,
     over_alignment,
     over_fitting,
+    over_fitting_in_cone,
     reference_directions,
     reference_errors,
 )
@@ -76,6 +80,9 @@ from .problem import (
 from .records import read_dataset, write_dataset
 from .tables import flow_dataset
 from .ucurve import UCurve, run_ucurve
+
+if TYPE_CHECKING:
+    from . import statements
 
 __version__ = "0.1.0"
 
@@ -130,6 +137,7 @@ __all__ = [
     "network_error",
     "over_alignment",
     "over_fitting",
+    "over_fitting_in_cone",
     "over_sets",
     "phase_times",
     "read_dataset",
@@ -141,6 +149,7 @@ __all__ = [
     "solve",
     "solve_many",
     "sorting_times",
+    "statements",
     "stop_at_margin",
     "stop_at_norm",
     "stop_at_risk",
@@ -148,3 +157,10 @@ __all__ = [
     "write_dataset",
     "zeta",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`overalign.statements` is loaded when it is asked for: it brings SymPy."""
+    if name == "statements":
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,6 +34,7 @@ __all__ = [
     "network_error",
     "over_alignment",
     "over_fitting",
+    "over_fitting_in_cone",
     "reference_directions",
     "reference_errors",
 ]
@@ -135,7 +136,8 @@ def over_alignment(
     array([0.0811904, 0.0272171, 0.       , 0.       ])
     """
     phi, theta_c = _angles(phi=phi, theta_c=theta_c)
-    return _error_gap(np.maximum(0.0, phi - theta_c), np.zeros(()), _ratio(kappa, sigma))
+    half = 0.5 * np.maximum(0.0, phi - theta_c)
+    return _error_gap(half, half, _ratio(kappa, sigma))
 
 
 def over_fitting(
@@ -177,7 +179,41 @@ def over_fitting(
     best = np.maximum(0.0, phi - theta_c)
     # a point on the surface of the cone is there to rounding only
     best = np.where(np.abs(away - best) <= _ROUNDING, away, best)
-    return _error_gap(away, best, _ratio(kappa, sigma))
+    return _error_gap(0.5 * (away + best), 0.5 * (away - best), _ratio(kappa, sigma))
+
+
+def over_fitting_in_cone(
+    phi: ArrayLike, theta_c: ArrayLike, kappa: ArrayLike, sigma: ArrayLike
+) -> FloatArray:
+    """The largest error in the cone H(alpha) less the smallest: no OF is larger.
+
+    Parameters
+    ----------
+    phi, theta_c, kappa, sigma : array
+        As for `over_alignment`.
+
+    Raises
+    ------
+    ProblemError
+        As `over_alignment`.
+
+    Notes
+    -----
+    theory.md 4.2, (B1).
+
+    Examples
+    --------
+    >>> over_fitting_in_cone(0.8, [0.0, 1e-9, 0.3], kappa=1.5, sigma=1.0)
+    array([0.00000000e+00, 4.97288750e-10, 1.54103153e-01])
+    """
+    phi, theta_c = _angles(phi=phi, theta_c=theta_c)
+    # where no end of [0, pi] is met the half angle itself is half the gap
+    low, high = theta_c > phi, theta_c > math.pi - phi
+    near, far = np.where(low, 0.0, phi - theta_c), np.where(high, math.pi, phi + theta_c)
+    free = ~(low | high)
+    mean = np.where(free, phi, 0.5 * (far + near))
+    half = np.where(free, theta_c, 0.5 * (far - near))
+    return _error_gap(mean, half, _ratio(kappa, sigma))
 
 
 def angle_excess_error(
@@ -196,7 +232,7 @@ def angle_excess_error(
     array([0.00000000e+00, 9.71381967e-18, 1.42032601e-01])
     """
     (away,) = _angles(predictor_angle=predictor_angle)
-    return _error_gap(away, np.zeros(()), _ratio(kappa, sigma))
+    return _error_gap(0.5 * away, 0.5 * away, _ratio(kappa, sigma))
 
 
 class ExcessError(NamedTuple):
@@ -286,28 +322,44 @@ def _ratio(kappa: ArrayLike, sigma: ArrayLike) -> FloatArray:
     return signal / noise
 
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_HERMITE_TERMS = 14  # the next even one is below 1e-16 where the series is used
 
 
-def _error_gap(far: FloatArray, near: FloatArray, a: FloatArray) -> FloatArray:
-    """Phi(-a cos far) - Phi(-a cos near), from the gap a (cos near - cos far) and not from it.
+def _error_gap(mean: FloatArray, half: FloatArray, a: FloatArray) -> FloatArray:
+    """Phi(-a cos(mean + half)) - Phi(-a cos(mean - half)), from the gap and not from a difference.
 
-    Over a gap on which the density changes by less than a factor of about e it is integrated;
-    otherwise the two values differ by a factor, and their difference loses nothing.
+    Over a narrow gap the density is integrated by its Taylor series about the middle m, in Hermite
+    polynomials: density(m) 2 w * sum of He_2k(m) w^2k / (2k + 1)! with w half the gap. Otherwise
+    the two values differ by a factor, and their difference loses little.
     """
     from scipy.special import ndtr
 
-    far, near, a = np.broadcast_arrays(far, near, a)
-    low, high = a * np.cos(far), a * np.cos(near)
-    gap = 2.0 * a * np.sin(0.5 * (far + near)) * np.sin(0.5 * (far - near))
-    middle = 0.5 * (low + high)
-    points = middle[..., None] + 0.5 * gap[..., None] * _NODES
+    mean, half, a = np.broadcast_arrays(mean, half, a)
+    m = a * np.cos(mean) * np.cos(half)
+    w = a * np.sin(mean) * np.sin(half)
+    narrow = np.abs(w) * np.maximum(np.abs(m), 1.0) <= 0.25
+    result = np.empty(m.shape)
+    result[narrow] = _narrow_gap(m[narrow], w[narrow])
+    wide = ~narrow
+    mean, half, a = mean[wide], half[wide], a[wide]
+    low, high = a * np.cos(mean + half), a * np.cos(mean - half)
+    result[wide] = np.where(high > 0.0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
+    return result
+
+
+def _narrow_gap(m: FloatArray, w: FloatArray) -> FloatArray:
+    """Phi(m + w) - Phi(m - w) for small w, by the series."""
+    both, square = m * w, w * w
+    before, term = np.zeros(m.shape), np.ones(m.shape)  # He_n(m) w^n
+    series = np.ones(m.shape)
+    for n in range(_HERMITE_TERMS):
+        before *= -n * square
+        before += both * term
+        before, term = term, before
+        if n % 2:
+            series += term / math.factorial(n + 2)
     with np.errstate(under="ignore"):
-        density = np.exp(-0.5 * points**2) / math.sqrt(2.0 * math.pi)
-        integral = 0.5 * gap * (density @ _WEIGHTS)
-    narrow = np.abs(gap) * np.maximum(np.maximum(np.abs(low), np.abs(high)), 1.0) <= 2.0
-    tails = np.where(high > 0.0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
-    return np.where(narrow, integral, tails)
+        return np.asarray(2.0 * w * series * np.exp(-0.5 * m**2) / math.sqrt(2.0 * math.pi))
 
 
 # ---------------------------------------------------------------- the angle phi

@@ -1,0 +1,294 @@
+"""Phase 1: neurons align before they fit (docs/theory.md, sections 1 and 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+
+from .quantities import QUANTITIES as Q
+from .statement import Hypothesis, Provenance, Quantity, Statement
+
+__all__ = ["STATEMENTS"]
+
+n, h, X, x_max, x_min, W = (
+    Q[name].symbol for name in ("n", "width", "class_norm", "x_max", "x_min", "W_max")
+)
+log_alpha, beta, t, t_1 = (Q[name].symbol for name in ("log_alpha", "beta", "time", "t_1"))
+lam, n_plus, G, m_plus = (
+    Q[name].symbol for name in ("separability", "class_size", "largest_class_norm", "active")
+)
+alpha = sp.exp(log_alpha)
+
+# F bounds every output up to the end of the window
+LOG_F = log_alpha + sp.log(h) / 2 + sp.log(x_max) + 2 * sp.log(W)
+F = alpha * sp.sqrt(h) * x_max * W**2
+folds = -log_alpha - sp.log(h) / 2  # log(1 / (sqrt(h) alpha))
+
+SEPARABLE = Hypothesis("the sample is orthogonally separable, lambda > 0")
+SEPARABLE_LAMBDA = Hypothesis("the sample is orthogonally separable", lam > 0)
+BALANCED = Hypothesis("the network starts balanced, |v_j(0)| = ||w_j(0)||")
+LOGISTIC = Hypothesis("the loss is logistic")
+SMALL = Hypothesis("sqrt(h) alpha < 1", folds > 0)
+SORTED = Hypothesis("t is at least t_1", t >= t_1)
+
+
+def _chosen(*names: str) -> tuple[Quantity, ...]:
+    return tuple(Q[name] for name in names)
+
+
+E_LIT = 4 * alpha * n * sp.sqrt(h) * x_max**2 * W**2
+E_LOG = E_LIT / 8
+E_CLS = sp.tanh(F / 2) * X
+
+# zeta = 1 - E / X; that of a class written without a difference: 1 - tanh(F / 2)
+ZETA_LIT, ZETA_LOG, ZETA_CLS = 1 - E_LIT / X, 1 - E_LOG / X, 2 / (1 + sp.exp(F))
+
+
+def _riccati(zeta: Any) -> Any:
+    """sqrt(zeta) tanh(sqrt(zeta) X beta (t - t_1))."""
+    root = sp.sqrt(zeta)
+    return root * sp.tanh(root * X * beta * (t - t_1))
+
+
+_OF_ALIGNMENT = ("width", "class_norm", "x_max", "W_max", "log_alpha", "time", "t_1", "beta")
+
+
+def _alignment(name: str, title: str, zeta: Any, provenance: Provenance, place: str) -> Statement:
+    names = ("n", *_OF_ALIGNMENT) if n in zeta.free_symbols else _OF_ALIGNMENT
+    return Statement(
+        name=name,
+        title=title,
+        left=r"\psi_j(t)",
+        direction="at_least",
+        expression=_riccati(zeta),
+        quantities=_chosen(*names),
+        place=place,
+        provenance=provenance,
+        hypotheses=(SEPARABLE, BALANCED, SORTED, Hypothesis("zeta > 0", zeta > 0)),
+        defaults={"beta": 1.0},
+    )
+
+
+STATEMENTS = (
+    Statement(
+        name="class_norm_at_least",
+        title="The class sum is long",
+        left=r"\lVert x_+\rVert",
+        direction="at_least",
+        expression=x_min * sp.sqrt(n_plus + lam * n_plus * (n_plus - 1)),
+        quantities=_chosen("class_size", "x_min", "separability"),
+        place="theory.md 1.1",
+        provenance="ours",
+        hypotheses=(Hypothesis("pairs of the class have cosines >= lambda >= 0", lam >= 0),),
+    ),
+    Statement(
+        name="class_norm_at_most",
+        title="The class sum is no longer than its parts",
+        left=r"\lVert x_+\rVert",
+        direction="at_most",
+        expression=n_plus * x_max,
+        quantities=_chosen("class_size", "x_max"),
+        place="theory.md 1.1",
+        provenance="ours",
+    ),
+    Statement(
+        name="norm_growth",
+        title="A neuron grows no faster than the class sum lets it",
+        left=r"\log\lVert w_j(t)\rVert",
+        direction="at_most",
+        expression=log_alpha + sp.log(W) + 2 * beta * t * X,
+        quantities=_chosen("class_norm", "W_max", "log_alpha", "time", "beta"),
+        place="theory.md 2.1, Lemma 1",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, Hypothesis("inner products inside a class are >= 0")),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
+        name="norm_in_the_window",
+        title="Norms stay small up to the end of the window",
+        left=r"\log\max_j\lVert w_j(t)\rVert",
+        direction="at_most",
+        expression=sp.log(W) + log_alpha / 2 - sp.log(h) / 4,
+        quantities=_chosen("width", "W_max", "log_alpha"),
+        place="theory.md (2.1)",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t <= T_G")),
+    ),
+    Statement(
+        name="output_in_the_window",
+        title="Outputs stay small up to the end of the window",
+        left=r"\max_i\lvert f(x_i)\rvert",
+        direction="at_most",
+        expression=F,
+        quantities=_chosen("width", "x_max", "W_max", "log_alpha"),
+        place="theory.md (2.1)",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t <= T_G")),
+    ),
+    Statement(
+        name="window",
+        title="The paper's window of alignment",
+        left="T",
+        direction="equal",
+        expression=folds / (4 * n * x_max * beta),
+        quantities=_chosen("n", "width", "x_max", "log_alpha", "beta"),
+        place="paper, t_alpha; theory.md 2.1",
+        provenance="reconstructed",
+        hypotheses=(SMALL,),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
+        name="longer_window",
+        title="The window in which the bounds on norms and outputs hold",
+        left="T_G",
+        direction="equal",
+        expression=folds / (2 * (1 + sp.tanh(F / 2)) * G * beta),
+        quantities=_chosen("width", "largest_class_norm", "x_max", "W_max", "log_alpha", "beta"),
+        place="theory.md (2.2)",
+        provenance="ours",
+        hypotheses=(SMALL,),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
+        name="transient_time",
+        title="The time at which the angle is of order sqrt(alpha)",
+        left="T_+",
+        direction="equal",
+        expression=folds / (2 * X * beta),
+        quantities=_chosen("width", "class_norm", "log_alpha", "beta"),
+        place="theory.md 2.5 (b)",
+        provenance="ours",
+        hypotheses=(SMALL,),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
+        name="directional_error_literature",
+        title="Error of the directional flow, as in the literature",
+        left=r"\lVert u_j'-\mathrm{sign}(v_j)\,P\,x_a(u_j)\rVert",
+        direction="at_most",
+        expression=E_LIT,
+        quantities=_chosen("n", "width", "x_max", "W_max", "log_alpha"),
+        place="theory.md 2.2, E_lit",
+        provenance="reconstructed",
+        hypotheses=(BALANCED, SEPARABLE, SMALL, Hypothesis("t <= T_G")),
+    ),
+    Statement(
+        name="directional_error_logistic",
+        title="Error of the directional flow for the logistic loss",
+        left=r"\lVert u_j'-\mathrm{sign}(v_j)\,P\,x_a(u_j)\rVert",
+        direction="at_most",
+        expression=E_LOG,
+        quantities=_chosen("n", "width", "x_max", "W_max", "log_alpha"),
+        place="theory.md 2.2, E_log",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t <= T_G")),
+    ),
+    Statement(
+        name="directional_error_of_a_class",
+        title="Error of the directional flow of a sorted neuron",
+        left=r"\lVert u_j'-\mathrm{sign}(v_j)\,P\,x_+\rVert",
+        direction="at_most",
+        expression=E_CLS,
+        quantities=_chosen("width", "class_norm", "x_max", "W_max", "log_alpha"),
+        place="theory.md 2.2, E_cls",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t_1 <= t <= T_G")),
+    ),
+    _alignment(
+        "phase1_alignment",
+        "Neurons align in phase 1",
+        ZETA_LIT,
+        "paper",
+        "paper, Theorem 5.1; theory.md (2.3)",
+    ),
+    _alignment(
+        "phase1_alignment_logistic",
+        "Neurons align in phase 1, logistic loss",
+        ZETA_LOG,
+        "ours",
+        "theory.md (2.3) with E_log",
+    ),
+    _alignment(
+        "phase1_alignment_of_a_class",
+        "Neurons align in phase 1, after sorting",
+        ZETA_CLS,
+        "ours",
+        "theory.md (2.3) with E_cls",
+    ),
+    Statement(
+        name="sorting_time",
+        title="Every neuron is sorted or dead soon",
+        left="t_1",
+        direction="at_most",
+        expression=1 / (beta * (lam * x_min * m_plus - E_LOG)),
+        quantities=_chosen(
+            *(
+                "n",
+                "width",
+                "x_max",
+                "x_min",
+                "W_max",
+                "log_alpha",
+                "separability",
+                "active",
+                "beta",
+            )
+        ),
+        place="theory.md (2.5)",
+        provenance="ours",
+        hypotheses=(
+            LOGISTIC,
+            BALANCED,
+            SEPARABLE_LAMBDA,
+            Hypothesis("every neuron starts with <u, x_a(u)> >= 0"),
+            Hypothesis("E_log < lambda x_min m_+", lam * x_min * m_plus > E_LOG),
+            Hypothesis("the bound is at most T_G"),
+        ),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
+        name="angle_exponent_at_the_window",
+        title="Power of alpha in the angle at the paper's window",
+        left=r"\mathrm{d}\log\theta/\mathrm{d}\log\alpha",
+        direction="equal",
+        expression=X / (4 * n * x_max),
+        quantities=_chosen("n", "class_norm", "x_max"),
+        place="paper, Corollary 5.3; theory.md 2.5 (a)",
+        provenance="ours",
+        hypotheses=(Hypothesis("alpha goes to zero, and t = T"),),
+    ),
+    Statement(
+        name="angle_at_the_transient_time",
+        title="The angle at T_+ is of order sqrt(alpha)",
+        left=r"\theta_j(T_+)",
+        direction="at_most",
+        # one exponent: the factors alone may leave float64
+        expression=2 * sp.exp(X * beta * t_1 + log_alpha / 2 + sp.log(h) / 4)
+        + sp.exp(LOG_F + F * X * beta * t_1) / 3,
+        quantities=_chosen("width", "class_norm", "x_max", "W_max", "log_alpha", "t_1", "beta"),
+        place="paper, Corollary 5.3; theory.md (2.7)",
+        provenance="reconstructed",
+        hypotheses=(
+            LOGISTIC,
+            BALANCED,
+            SEPARABLE,
+            SMALL,
+            Hypothesis("t_1 is at most T_G and T_+"),
+        ),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
+        name="half_angle",
+        title="The half angle falls exponentially to a floor of order alpha",
+        left=r"\tan(\theta_j(t)/2)",
+        direction="at_most",
+        expression=sp.exp(-X * beta * (t - t_1))
+        + x_max * sp.exp(Q["log_size"].symbol + 2 * X * beta * (t - t_1)) / 6,
+        quantities=_chosen("class_norm", "x_max", "log_size", "time", "t_1", "beta"),
+        place="theory.md (2.4)",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SORTED),
+        defaults={"beta": 1.0},
+    ),
+)

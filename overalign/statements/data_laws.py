@@ -1,0 +1,82 @@
+"""How data lie: the angle of the class mean, and separability (docs/theory.md, 6)."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from .functions import NoncentralFCdf, NoncentralTSurvival
+from .quantities import QUANTITIES as Q
+from .statement import Hypothesis, Quantity, Statement
+
+__all__ = ["STATEMENTS"]
+
+kappa, sigma, d, n, n_plus, lam, phi = (
+    Q[name].symbol
+    for name in ("kappa", "sigma", "dimension", "n", "class_size", "separability", "phi")
+)
+
+MIXTURE = Hypothesis("the data are the symmetric Gaussian mixture, not conditioned")
+PAIR = NoncentralFCdf((1 + lam) / (1 - lam), d, d, 2 * kappa**2 / sigma**2)
+BELOW_ONE = Hypothesis("lambda < 1", lam < 1)
+
+
+def _chosen(*names: str) -> tuple[Quantity, ...]:
+    return tuple(Q[name] for name in names)
+
+
+STATEMENTS = (
+    Statement(
+        name="class_mean_angle",
+        title="The law of the class mean's angle to the signal",
+        left=r"P(\angle(\bar x_+,s)\le\varphi)",
+        direction="equal",
+        expression=NoncentralTSurvival(
+            sp.sqrt(d - 1) * sp.cot(phi), d - 1, kappa * sp.sqrt(n_plus) / sigma
+        ),
+        quantities=_chosen("phi", "dimension", "class_size", "kappa", "sigma"),
+        place="theory.md 6.1",
+        provenance="ours",
+        hypotheses=(
+            MIXTURE,
+            Hypothesis("d >= 2", d >= 2),
+            Hypothesis("0 < phi", phi > 0),
+            Hypothesis("phi < pi", phi < sp.pi),
+        ),
+    ),
+    Statement(
+        name="class_mean_angle_centre",
+        title="Where the class mean's angle concentrates",
+        left=r"\varphi",
+        direction="equal",
+        expression=sp.atan(sigma * sp.sqrt(d - 1) / (kappa * sp.sqrt(n_plus))),
+        quantities=_chosen("dimension", "class_size", "kappa", "sigma"),
+        place="theory.md 6.1",
+        provenance="ours",
+        hypotheses=(MIXTURE, Hypothesis("kappa > 0", kappa > 0), Hypothesis("d is large")),
+    ),
+    Statement(
+        name="pair_violates",
+        title="A pair of samples violates separability",
+        left=r"P(y_iy_k\langle x_i,x_k\rangle\le\lambda\lVert x_i\rVert\lVert x_k\rVert)",
+        direction="at_most",
+        expression=PAIR,
+        quantities=_chosen("kappa", "sigma", "dimension", "separability"),
+        place="theory.md 6.2 (equal at lambda = 0)",
+        provenance="ours",
+        hypotheses=(MIXTURE, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
+        defaults={"separability": 0.0},
+    ),
+    Statement(
+        name="sample_is_separable",
+        title="A whole sample is separable",
+        left=r"P(\text{orthogonally separable})",
+        direction="at_least",
+        expression=1 - n * (n - 1) / 2 * PAIR,
+        quantities=_chosen("kappa", "sigma", "dimension", "separability", "n"),
+        place="theory.md 6.3, union bound",
+        provenance="ours",
+        hypotheses=(MIXTURE, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
+        says_nothing=Hypothesis("the bound is not positive", 1 - n * (n - 1) / 2 * PAIR <= 0),
+        defaults={"separability": 0.0},
+    ),
+)

@@ -1,0 +1,132 @@
+"""Phase 2: the effective predictor, what it inherits, and when it stops (docs/theory.md, 3)."""
+
+from __future__ import annotations
+
+import sympy as sp
+from sympy.codegen.cfunctions import expm1
+
+from .quantities import QUANTITIES as Q
+from .statement import Hypothesis, Quantity, Statement
+
+__all__ = ["STATEMENTS"]
+
+X, x_max, x_min, n_plus = (
+    Q[name].symbol for name in ("class_norm", "x_max", "x_min", "class_size")
+)
+lam, mu, eta, log_size = (Q[name].symbol for name in ("separability", "mu", "eta", "log_size"))
+beta, t_a, log_alpha = (Q[name].symbol for name in ("beta", "t_a", "log_alpha"))
+psi_min, psi_sample, theta_max, rho = (
+    Q[name].symbol for name in ("psi_min", "psi_sample", "theta_max", "rho")
+)
+
+SEPARABLE = Hypothesis("the sample is orthogonally separable", lam > 0)
+BALANCED = Hypothesis("the network starts balanced, |v_j(0)| = ||w_j(0)||")
+SORTED = Hypothesis("t is at least t_1")
+LOGISTIC = Hypothesis("the loss is logistic, the stop is over the class")
+STOPPED_LATER = Hypothesis("the stop comes after t_a, and t_a is at least t_1")
+BELOW_START = Hypothesis("eta is below the risk at zero output", eta < 2 * n_plus * sp.log(2))
+
+# log S(t_eta) is between these: margins lie between S mu x_min and S x_max
+LOG_SIZE_LOW = sp.log(-sp.log(expm1(eta / (2 * n_plus))) / x_max)
+LOG_SIZE_HIGH = sp.log(sp.log(2 * n_plus / eta) / (mu * x_min))
+RISK_GROWS = Hypothesis("eta is below 2 n_+", eta < 2 * n_plus)
+
+
+def _chosen(*names: str) -> tuple[Quantity, ...]:
+    return tuple(Q[name] for name in names)
+
+
+STATEMENTS = (
+    Statement(
+        name="conic_hull",
+        title="The effective predictor is as aligned as its neurons",
+        left=r"\Psi(t)",
+        direction="at_least",
+        expression=psi_min,
+        quantities=_chosen("psi_min"),
+        place="paper, before Theorem 5.2; theory.md 3.2",
+        provenance="reconstructed",
+        hypotheses=(BALANCED, Hypothesis("min psi_j >= 0 over live neurons", psi_min >= 0)),
+    ),
+    Statement(
+        name="conic_hull_after_sorting",
+        title="What the conic hull gives after sorting",
+        left=r"\Psi(t)",
+        direction="at_least",
+        expression=sp.Min(psi_min, psi_sample),
+        quantities=_chosen("psi_min", "psi_sample"),
+        place="theory.md (3.1)",
+        provenance="ours",
+        hypotheses=(BALANCED, SORTED, Hypothesis("min psi_j(t_1) >= 0", psi_min >= 0)),
+    ),
+    Statement(
+        name="inheritance",
+        title="Phase 2 inherits phase 1 up to the spread of the residuals",
+        left=r"\Psi(t)",
+        direction="at_least",
+        expression=sp.Min(sp.cos(theta_max), sp.sqrt((1 - rho) * (1 + rho))),
+        quantities=_chosen("theta_max", "rho"),
+        place="paper, Theorem 5.2; theory.md (3.2)",
+        provenance="reconstructed",
+        hypotheses=(BALANCED, SORTED, Hypothesis("the sample is orthogonally separable")),
+        says_nothing=Hypothesis("the bound is negative", sp.cos(theta_max) < 0),
+    ),
+    Statement(
+        name="stopping_time_at_least",
+        title="The stop does not come before",
+        left=r"t_\eta",
+        direction="at_least",
+        expression=t_a + (LOG_SIZE_LOW - log_size) / (2 * X * beta),
+        quantities=_chosen("class_norm", "x_max", "class_size", "eta", "t_a", "log_size", "beta"),
+        place="theory.md (3.3)",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, BELOW_START),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
+        name="stopping_time_at_most",
+        title="The stop comes before",
+        left=r"t_\eta",
+        direction="at_most",
+        expression=t_a
+        + sp.log(2) / (mu * sp.sqrt(lam) * x_min * eta * beta) * (LOG_SIZE_HIGH - log_size),
+        quantities=_chosen(
+            "x_min", "class_size", "eta", "t_a", "log_size", "separability", "mu", "beta"
+        ),
+        place="theory.md (3.4)",
+        provenance="ours",
+        hypotheses=(
+            LOGISTIC,
+            BALANCED,
+            STOPPED_LATER,
+            SEPARABLE,
+            RISK_GROWS,
+            Hypothesis("every neuron has a positive cosine to every sample of the class", mu > 0),
+        ),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
+        name="stopping_time_by_the_rate",
+        title="The risk falls at least like 1/t",
+        left=r"t_\eta-t_a",
+        direction="at_most",
+        expression=4 * sp.log(2) ** 2 / (sp.exp(log_size) * lam * x_min**2 * eta * beta),
+        quantities=_chosen("x_min", "eta", "log_size", "separability", "beta"),
+        place="theory.md (3.5)",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, SEPARABLE),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
+        name="stopping_time_slope",
+        title="The stopping time per unit of log(1/alpha)",
+        left=r"\mathrm{d}t_\eta/\mathrm{d}\log(1/\alpha)",
+        direction="equal",
+        expression=1 / (X * beta),
+        quantities=_chosen("class_norm", "beta"),
+        place="theory.md 3.6",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, Hypothesis("alpha goes to zero")),
+        defaults={"beta": 1.0},
+    ),
+)

@@ -1,0 +1,273 @@
+"""Errors, over-alignment, over-fitting, and the optimum between them (docs/theory.md, 4 and 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from .. import excess_error
+from .functions import Phi, density
+from .quantities import QUANTITIES as Q
+from .statement import Hypothesis, Quantity, Statement
+
+__all__ = ["STATEMENTS"]
+
+kappa, sigma, phi, theta_c, theta = (
+    Q[name].symbol for name in ("kappa", "sigma", "phi", "theta_c", "theta")
+)
+n, h, n_plus, d, X, x_max, W = (
+    Q[name].symbol
+    for name in ("n", "width", "class_size", "dimension", "class_norm", "x_max", "W_max")
+)
+L, delta, gamma, a, q = (Q[name].symbol for name in ("lipschitz", "delta", "margin", "slope", "q"))
+degree, log_alpha, t_1, beta = (Q[name].symbol for name in ("degree", "log_alpha", "t_1", "beta"))
+ratio = kappa / sigma
+
+MIXTURE = Hypothesis("the data are the symmetric Gaussian mixture")
+IN_CONE = Hypothesis("w_hat lies in the cone")
+AXIS_APART = Hypothesis("the axis of the cone is independent of the sample")
+UNCONDITIONED = Hypothesis("the data are not conditioned on separability")
+NARROW = Hypothesis("theta_c <= pi / 2", theta_c <= sp.pi / 2)
+
+
+def _error(angle: Any) -> Any:
+    return Phi(-ratio * sp.cos(angle))
+
+
+CLOSEST = sp.Max(0, phi - theta_c)
+FARTHEST = sp.Min(sp.pi, phi + theta_c)
+
+RADEMACHER = sp.sin(theta_c) * sp.sqrt(
+    (sigma**2 * (d - 1) + kappa**2 * sp.sin(phi) ** 2) / n_plus
+) + (1 - sp.cos(theta_c)) / 2 * sp.sqrt((kappa**2 * sp.cos(phi) ** 2 + sigma**2) / n_plus)
+# log of sigma^2 (d - 1) / (n_+ kappa^2); in parts, because squares may leave float64
+PHI_SQUARED = 2 * sp.log(sigma) - 2 * sp.log(kappa) + sp.log(d - 1) - sp.log(n_plus)
+CONCENTRATION = L * sigma * sp.sqrt(2 * sp.log(2 / delta) / n_plus)
+
+
+def _chosen(*names: str) -> tuple[Quantity, ...]:
+    return tuple(Q[name] for name in names)
+
+
+_PSI = {"Psi": ("theta_c", np.arccos)}
+
+STATEMENTS = (
+    Statement(
+        name="direction_error",
+        title="Error of a direction",
+        left="E(v)",
+        direction="equal",
+        expression=_error(theta),
+        quantities=_chosen("kappa", "sigma", "theta"),
+        place="theory.md 4.1",
+        provenance="ours",
+        hypotheses=(MIXTURE,),
+    ),
+    Statement(
+        name="over_alignment",
+        title="Over-alignment",
+        left=r"\mathrm{OA}",
+        direction="equal",
+        expression=_error(CLOSEST) - Phi(-ratio),
+        quantities=_chosen("kappa", "sigma", "phi", "theta_c"),
+        place="paper, Theorem 5.5; theory.md (4.1)",
+        provenance="ours",
+        hypotheses=(MIXTURE,),
+        given_as=_PSI,
+        numeric=excess_error.over_alignment,
+    ),
+    Statement(
+        name="over_fitting_at_most",
+        title="Over-fitting is at most the spread of errors in the cone",
+        left=r"\mathrm{OF}",
+        direction="at_most",
+        expression=_error(FARTHEST) - _error(CLOSEST),
+        quantities=_chosen("kappa", "sigma", "phi", "theta_c"),
+        place="theory.md (4.2), B1",
+        provenance="ours",
+        hypotheses=(MIXTURE, IN_CONE),
+        given_as=_PSI,
+        numeric=excess_error.over_fitting_in_cone,
+    ),
+    Statement(
+        name="over_fitting_lipschitz",
+        title="Over-fitting is at most proportional to sin(theta_c)",
+        left=r"\mathrm{OF}",
+        direction="at_most",
+        expression=sp.sqrt(2 / sp.pi) * ratio * sp.sin(phi) * sp.sin(theta_c),
+        quantities=_chosen("kappa", "sigma", "phi", "theta_c"),
+        place="theory.md (4.2), B1 for a narrow cone",
+        provenance="ours",
+        hypotheses=(
+            MIXTURE,
+            IN_CONE,
+            Hypothesis("theta_c <= phi", theta_c <= phi),
+            Hypothesis("phi + theta_c <= pi", phi + theta_c <= sp.pi),
+        ),
+        says_nothing=Hypothesis(
+            "the bound is at least 1",
+            sp.sqrt(2 / sp.pi) * ratio * sp.sin(phi) * sp.sin(theta_c) >= 1,
+        ),
+        given_as=_PSI,
+    ),
+    Statement(
+        name="rademacher_complexity",
+        title="Rademacher complexity of a cone",
+        left=r"\mathrm{Rad}(H)",
+        direction="at_most",
+        expression=RADEMACHER,
+        quantities=_chosen("kappa", "sigma", "phi", "theta_c", "dimension", "class_size"),
+        place="theory.md (4.3), B2",
+        provenance="ours",
+        hypotheses=(MIXTURE, AXIS_APART, UNCONDITIONED, NARROW),
+        given_as=_PSI,
+    ),
+    Statement(
+        name="over_fitting_concentration",
+        title="Over-fitting by uniform deviation on the cone: g(alpha)",
+        left=r"g(\alpha)",
+        direction="equal",
+        expression=2 * (2 * L * RADEMACHER + CONCENTRATION),
+        quantities=_chosen(
+            *("kappa", "sigma", "phi", "theta_c", "dimension", "class_size"),
+            *("lipschitz", "delta"),
+        ),
+        place="paper, Theorem 5.6; theory.md (4.4), B2",
+        provenance="reconstructed",
+        hypotheses=(MIXTURE, AXIS_APART, UNCONDITIONED, NARROW),
+        says_nothing=Hypothesis(
+            "the bound is at least 1", 2 * (2 * L * RADEMACHER + CONCENTRATION) >= 1
+        ),
+        defaults={"lipschitz": 1.0, "delta": 0.05},
+        given_as=_PSI,
+    ),
+    Statement(
+        name="margin_bound",
+        title="Error by the margin",
+        left=r"E(\hat w)",
+        direction="at_most",
+        expression=2 / gamma * RADEMACHER + sigma / gamma * sp.sqrt(2 * sp.log(1 / delta) / n_plus),
+        quantities=_chosen(
+            *("kappa", "sigma", "phi", "theta_c", "dimension", "class_size", "margin", "delta")
+        ),
+        place="theory.md 4.2, B3",
+        provenance="ours",
+        hypotheses=(
+            MIXTURE,
+            AXIS_APART,
+            UNCONDITIONED,
+            NARROW,
+            Hypothesis("the margin is fixed before the data, and reached by every sample"),
+        ),
+        says_nothing=Hypothesis(
+            "the bound is at least 1",
+            2 / gamma * RADEMACHER + sigma / gamma * sp.sqrt(2 * sp.log(1 / delta) / n_plus) >= 1,
+        ),
+        defaults={"delta": 0.05},
+        given_as=_PSI,
+    ),
+    Statement(
+        name="typical_error",
+        title="Error of a direction at an isotropic angle to the class mean",
+        left=r"E(\hat w)",
+        direction="equal",
+        expression=Phi(-ratio * sp.cos(phi) * sp.cos(theta)),
+        quantities=_chosen("kappa", "sigma", "phi", "theta"),
+        place="theory.md 4.2, B4",
+        provenance="ours",
+        hypotheses=(
+            MIXTURE,
+            Hypothesis("the direction's azimuth about the class mean is uniform, d large"),
+        ),
+    ),
+    Statement(
+        name="largest_slope",
+        title="An interior optimum of OA + a sin(theta) needs a smaller slope than this",
+        left="a",
+        direction="at_most",
+        expression=ratio * sp.sin(phi) * density(ratio * sp.cos(phi)),
+        quantities=_chosen("kappa", "sigma", "phi"),
+        place="paper, Eq. 24; theory.md (5.1)",
+        provenance="ours",
+        hypotheses=(MIXTURE, Hypothesis("phi < pi / 2", phi < sp.pi / 2)),
+    ),
+    Statement(
+        name="optimal_log_alpha",
+        title="The scale at which the cone reaches q phi",
+        left=r"\log\alpha^*",
+        direction="equal",
+        expression=PHI_SQUARED + 2 * sp.log(q) - sp.log(4 * sp.sqrt(h)) - 2 * X * beta * t_1,
+        quantities=_chosen(
+            *(
+                "q",
+                "kappa",
+                "sigma",
+                "dimension",
+                "class_size",
+                "width",
+                "class_norm",
+                "t_1",
+                "beta",
+            )
+        ),
+        place="theory.md 5.3, half-angle form",
+        provenance="ours",
+        hypotheses=(
+            MIXTURE,
+            Hypothesis("kappa > 0", kappa > 0),
+            Hypothesis("d >= 2", d >= 2),
+            Hypothesis("theta_c is of order sqrt(alpha), as at T_+"),
+        ),
+        defaults={"beta": 1.0, "q": 1.0},
+    ),
+    Statement(
+        name="optimal_log_alpha_of_the_paper",
+        title="The scale at which the cone reaches q phi, by the paper's zeta",
+        left=r"\log\alpha^*",
+        direction="equal",
+        expression=PHI_SQUARED
+        + 2 * sp.log(q)
+        + sp.log(X)
+        - sp.log(4 * n * sp.sqrt(h))
+        - 2 * sp.log(x_max)
+        - 2 * sp.log(W),
+        quantities=_chosen(
+            *("q", "kappa", "sigma", "n", "dimension", "class_size", "width", "class_norm"),
+            *("x_max", "W_max"),
+        ),
+        place="paper, Eq. 24; theory.md 5.3",
+        provenance="reconstructed",
+        hypotheses=(
+            MIXTURE,
+            Hypothesis("kappa > 0", kappa > 0),
+            Hypothesis("d >= 2", d >= 2),
+            Hypothesis("theta_c is of order sqrt(alpha), as at T_+"),
+        ),
+        defaults={"q": 1.0},
+    ),
+    Statement(
+        name="output_multiplier",
+        title="Scale of the initialisation and output multiplier are one knob",
+        left=r"\log c",
+        direction="equal",
+        expression=degree * log_alpha,
+        quantities=_chosen("degree", "log_alpha"),
+        place="paper, Proposition B.1; theory.md 5.1",
+        provenance="paper",
+        hypotheses=(Hypothesis("the network is homogeneous of this degree"),),
+        defaults={"degree": 2.0},
+    ),
+    Statement(
+        name="learning_rate_of_the_multiplier",
+        title="The learning rate that goes with the output multiplier",
+        left=r"\log(e_B/e)",
+        direction="equal",
+        expression=-2 * log_alpha,
+        quantities=_chosen("log_alpha"),
+        place="paper, Proposition B.1 for L = 2; theory.md 5.1 for any L",
+        provenance="ours",
+        hypotheses=(Hypothesis("the network is homogeneous"),),
+    ),
+)

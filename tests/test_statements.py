@@ -1,0 +1,274 @@
+"""Every statement: its numbers against fifty digits, its words, and what it refuses."""
+
+import math
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overalign import statements
+from overalign.errors import ProblemError
+from overalign.statements import REGISTRY, Quantity, Statement
+
+DIGITS = 40
+TINY = {"width": 64.0, "class_norm": 18.0, "x_max": 5.0, "W_max": 1.0, "log_alpha": -5000.0} | {
+    "time": 2.0,
+    "t_1": 1.0,
+    "beta": 1.0,
+}
+EPSILON = float(np.finfo(float).eps)
+ALL = pytest.mark.parametrize("statement", REGISTRY.values(), ids=list(REGISTRY))
+
+
+# ----------------------------------------------------------------------- the same in many digits
+
+
+def survival_of_t(x: Any, nu: Any, tau: Any) -> Any:
+    """P((z + tau) / sqrt(chi^2_nu / nu) > x), integrated over chi."""
+
+    def part(c: Any) -> Any:
+        chance = mpmath.ncdf(tau - x * c / mpmath.sqrt(nu))
+        return chance * c ** (nu - 1) * mpmath.exp(-c * c / 2)
+
+    norm = mpmath.mpf(2) ** (nu / 2 - 1) * mpmath.gamma(nu / 2)
+    middle, reach = mpmath.sqrt(nu), 14
+    points = [max(0, middle - reach), middle, middle + reach]
+    return mpmath.quad(part, points, maxdegree=9) / norm
+
+
+def cdf_of_f(x: Any, m: Any, n: Any, nu: Any) -> Any:
+    """A Poisson mixture of incomplete beta functions."""
+    share = m * x / (m * x + n)
+
+    def term(j: Any) -> Any:
+        weight = mpmath.exp(-nu / 2 + j * mpmath.log(nu / 2) - mpmath.loggamma(j + 1)) if nu else 0
+        return weight * mpmath.betainc(m / 2 + j, n / 2, 0, share, regularized=True)
+
+    if not nu:
+        return mpmath.betainc(m / 2, n / 2, 0, share, regularized=True)
+    return mpmath.nsum(term, [0, mpmath.inf], method="d")
+
+
+MANY_DIGITS = [
+    {"Phi": mpmath.ncdf, "NoncentralTSurvival": survival_of_t, "NoncentralFCdf": cdf_of_f},
+    "mpmath",
+]
+
+
+@cache
+def in_many_digits(statement: Statement) -> Any:
+    symbols = [quantity.symbol for quantity in statement.quantities]
+    return sympy.lambdify(symbols, statement.expression, MANY_DIGITS)
+
+
+def condition_number(function: Any, point: list[Any], value: Any) -> Any:
+    """Sum over the arguments of |x f_x / f|, by differences to either side."""
+    total = mpmath.mpf(0)
+    for k, x in enumerate(point):
+        step = abs(x) * mpmath.mpf(10) ** (-mpmath.mp.dps // 3)
+        if step:
+            moved = [[*point[:k], x + side * step, *point[k + 1 :]] for side in (1, -1)]
+            slopes = []
+            for side in moved:
+                with suppress(TypeError):  # past the end of a range it may be complex
+                    slopes.append(abs(mpmath.re(function(*side)) - value) / step)
+            total += abs(x * max(slopes) / value)
+    return total
+
+
+def numbers(quantity: Quantity) -> st.SearchStrategy[float]:
+    """Values over the usual range, spread over its decades where it has any."""
+    low, high = quantity.usual
+    if quantity.integer:
+        return st.integers(int(low), int(high)).map(float)
+    if low > 0.0:
+        logarithms = st.floats(math.log(low), math.log(high))
+        return logarithms.map(lambda value: min(max(math.exp(value), low), high))
+    ends = {"exclude_min": quantity.open_low, "exclude_max": quantity.open_high}
+    return st.floats(low, high, **ends)
+
+
+def parameters(statement: Statement) -> st.SearchStrategy[dict[str, float]]:
+    drawn = {quantity.name: numbers(quantity) for quantity in statement.quantities}
+    return st.fixed_dictionaries(drawn)
+
+
+SLOW = {"class_mean_angle", "pair_violates", "sample_is_separable"}  # in many digits
+QUICK = {name: statement for name, statement in REGISTRY.items() if name not in SLOW}
+
+
+@pytest.mark.parametrize("statement", QUICK.values(), ids=list(QUICK))
+@settings(max_examples=30)
+@given(data=st.data())
+def test_numbers_agree_with_many_digits(statement: Statement, data: st.DataObject) -> None:
+    values = data.draw(parameters(statement))
+    if statement.holds_for(**values):
+        require_many_digits(statement, values)
+
+
+def require_many_digits(statement: Statement, values: dict[str, float]) -> None:
+    found = statement(**values)
+    function = in_many_digits(statement)
+    exact, digits = None, DIGITS
+    while True:  # differences may cancel more digits than there are
+        with mpmath.workdps(digits):
+            point = [mpmath.mpf(values[quantity.name]) for quantity in statement.quantities]
+            before, exact = exact, mpmath.re(function(*point))
+            settled = before is not None and exact and abs(exact - before) <= 1e-25 * abs(exact)
+        if settled or statement.name in SLOW or digits > 1000:
+            break
+        digits *= 3
+    with mpmath.workdps(digits):
+        if not 1e-300 < abs(exact) < 1e300:  # beyond what float64 tells apart
+            assert not 1e-290 < abs(found) < 1e290
+            return
+        allowed = 20 * EPSILON * (1 + condition_number(function, point, exact))
+        assert abs(found - exact) <= allowed * abs(exact), (found, mpmath.nstr(exact, 20), values)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("over_alignment", {"kappa": 30, "sigma": 1, "phi": 0.3, "theta_c": 0.1}),
+        ("over_alignment", {"kappa": 3, "sigma": 1, "phi": 0.3, "theta_c": 0.3 * (1 - 1e-9)}),
+        ("over_alignment", {"kappa": 3, "sigma": 1, "phi": 0.3, "theta_c": 1e-12}),
+        ("over_alignment", {"kappa": 1e-9, "sigma": 1, "phi": 3.1, "theta_c": 0.1}),
+        ("over_fitting_at_most", {"kappa": 30, "sigma": 1, "phi": 0.3, "theta_c": 1e-9}),
+        ("over_fitting_at_most", {"kappa": 3, "sigma": 1, "phi": 3.0, "theta_c": 1.0}),
+        ("direction_error", {"kappa": 30, "sigma": 1, "theta": 0.01}),
+        ("phase1_alignment_of_a_class", TINY),
+        (
+            "class_mean_angle",
+            {"phi": 0.57, "dimension": 20, "class_size": 5, "kappa": 3, "sigma": 1},
+        ),
+        (
+            "class_mean_angle",
+            {"phi": 2.5, "dimension": 5, "class_size": 2, "kappa": 0.3, "sigma": 1},
+        ),
+        ("pair_violates", {"kappa": 3, "sigma": 1, "dimension": 20, "separability": 0}),
+        ("pair_violates", {"kappa": 0, "sigma": 1, "dimension": 7, "separability": 0.3}),
+        ("pair_violates", {"kappa": 6, "sigma": 1, "dimension": 50, "separability": 0.05}),
+        (
+            "sample_is_separable",
+            {"kappa": 4, "sigma": 1, "dimension": 20, "separability": 0, "n": 10},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_extremes_agree_with_many_digits(name: str, values: dict[str, float]) -> None:
+    require_many_digits(REGISTRY[name], {key: float(value) for key, value in values.items()})
+
+
+# --------------------------------------------------------------------------------- what it is
+
+
+@ALL
+def test_every_statement_says_what_it_is(statement: Statement) -> None:
+    assert statement.title
+    assert statement.left
+    assert "theory.md" in statement.place
+    used = statement.expression.free_symbols
+    for hypothesis in statement.hypotheses:
+        assert hypothesis.words
+        if hypothesis.condition is not None:
+            used = used | hypothesis.condition.free_symbols
+    assert used == {quantity.symbol for quantity in statement.quantities}, "an idle quantity"
+    box = statement._repr_markdown_()
+    assert statement.latex() in box
+    assert statement.title in box
+    assert all(f"`{quantity.name}`" in box for quantity in statement.quantities)
+
+
+def test_the_box_of_over_alignment() -> None:
+    text = statements.over_alignment.latex()
+    assert r"\mathrm{OA} =" in text
+    assert r"\varphi - \theta_c" in text
+
+
+def test_names_are_the_keys_and_quantities_are_one() -> None:
+    assert all(name == statement.name for name, statement in REGISTRY.items())
+    seen: dict[str, Quantity] = {}
+    for statement in REGISTRY.values():
+        for quantity in statement.quantities:
+            assert seen.setdefault(quantity.name, quantity) is quantity
+    assert set(dir(statements)) >= set(REGISTRY)
+
+
+# -------------------------------------------------------------------------------- broadcasting
+
+
+def test_values_broadcast_and_floats_stay_floats() -> None:
+    found = statements.over_alignment(
+        kappa=[[1.0], [3.0]], sigma=1.0, phi=0.3, Psi=np.linspace(0.9, 1.0, 5)
+    )
+    assert found.shape == (2, 5)
+    alone = statements.over_alignment(kappa=3.0, sigma=1.0, phi=0.3, theta_c=math.acos(0.95))
+    assert isinstance(alone, float)
+    assert alone == pytest.approx(found[1, 2], rel=1e-12)
+
+
+def test_hypotheses_that_break_are_left_out_on_request() -> None:
+    alphas = np.array([-3.0, -9.0])
+    rest = {key: value for key, value in TINY.items() if key != "log_alpha"} | {"n": 12.0}
+    found = statements.phase1_alignment(log_alpha=alphas, outside="nan", **rest)
+    assert np.isnan(found).tolist() == [True, False]
+    assert statements.phase1_alignment.holds_for(log_alpha=alphas, **rest).tolist() == [False, True]
+
+
+def test_where_a_bound_says_nothing() -> None:
+    bound = statements.sample_is_separable
+    rest = {"kappa": 3.0, "sigma": 1.0, "dimension": 20}
+    assert bound.says_nothing_for(n=[6, 20], **rest).tolist() == [False, True]
+    assert bound(n=6, **rest) == pytest.approx(0.0395, abs=1e-4)
+
+
+# ---------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            {"kapa": 1, "sigma": 1, "phi": 0.1, "theta_c": 0.1},
+            "kapa; did you mean kappa",
+        ),
+        ({"kappa": 1, "sigma": 1, "phi": 0.1}, "over_alignment needs theta_c too"),
+        ({"kappa": -1, "sigma": 1, "phi": 0.1, "theta_c": 0.1}, "kappa is -1, expected >= 0"),
+        ({"kappa": 1, "sigma": 0, "phi": 0.1, "theta_c": 0.1}, "sigma is 0, expected > 0"),
+        (
+            {"kappa": 1, "sigma": 1, "phi": 4, "theta_c": 0.1},
+            "phi is 4, expected >= 0 and <= 3.1",
+        ),
+        ({"kappa": 1, "sigma": 1, "phi": math.nan, "theta_c": 0.1}, "phi is nan"),
+        (
+            {"kappa": 1, "sigma": 1, "phi": 0.1, "theta_c": 0.1, "Psi": 1},
+            "not both",
+        ),
+        ({"kappa": 1, "sigma": 1, "phi": 0.1, "theta_c": 0.1, "n": 3}, "no quantity n"),
+    ],
+)
+def test_wrong_quantities_are_named(values: dict[str, float], says: str) -> None:
+    with pytest.raises(ProblemError, match=says):
+        statements.over_alignment(**values)
+
+
+def test_a_broken_hypothesis_is_named_with_its_numbers() -> None:
+    with pytest.raises(ProblemError, match=r"log_alpha = -3.*that zeta > 0"):
+        statements.phase1_alignment(
+            n=12, width=64, class_norm=18, x_max=5, W_max=1, log_alpha=-3, time=2, t_1=1
+        )
+    with pytest.raises(ProblemError, match=r"n is 2.5, expected a whole number >= 1"):
+        statements.window(n=2.5, width=64, x_max=5, log_alpha=-3)
+
+
+def test_a_name_that_is_not_there_suggests_the_nearest() -> None:
+    with pytest.raises(AttributeError, match="did you mean over_alignment"):
+        _ = statements.over_alignmnt
+    with pytest.raises(ProblemError, match="no statement 'x'"):
+        statements.find("x")
