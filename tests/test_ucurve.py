@@ -241,7 +241,8 @@ def test_finished_sets_are_kept_and_more_sets_are_added(
     calls: list[tuple[int, int, int]] = []
     run_ucurve(msgspec.structs.replace(SMALL, sets=2), tmp_path)
     dataset = run_ucurve(SMALL, tmp_path, progress=lambda *numbers: calls.append(numbers))
-    assert measured == [0, 1, 2]
+    assert sorted(measured[:2]) == [0, 1]  # threads: in any order
+    assert measured[2:] == [2]
     assert calls == [(2, 3, 2), (3, 3, 2)]
     np.testing.assert_array_equal(dataset.network_error, small.network_error)
     run_ucurve(msgspec.structs.replace(SMALL, eta=0.25, sets=1), tmp_path)

@@ -41,7 +41,7 @@ FARTHEST = sp.Min(sp.pi, phi + theta_c)
 
 RADEMACHER = sp.sin(theta_c) * sp.sqrt(
     (sigma**2 * (d - 1) + kappa**2 * sp.sin(phi) ** 2) / n_plus
-) + (1 - sp.cos(theta_c)) / 2 * sp.sqrt((kappa**2 * sp.cos(phi) ** 2 + sigma**2) / n_plus)
+) + sp.sin(theta_c / 2) ** 2 * sp.sqrt((kappa**2 * sp.cos(phi) ** 2 + sigma**2) / n_plus)
 # log of sigma^2 (d - 1) / (n_+ kappa^2); in parts, because squares may leave float64
 PHI_SQUARED = 2 * sp.log(sigma) - 2 * sp.log(kappa) + sp.log(d - 1) - sp.log(n_plus)
 CONCENTRATION = L * sigma * sp.sqrt(2 * sp.log(2 / delta) / n_plus)
