@@ -5,11 +5,13 @@ from __future__ import annotations
 __all__ = [
     "ConfigError",
     "DataFileError",
+    "DerivationError",
     "OutputError",
     "OveralignError",
     "ProblemError",
     "RunError",
     "SamplingError",
+    "ScopeError",
     "ToleranceError",
 ]
 
@@ -115,5 +117,31 @@ class RunError(OveralignError, RuntimeError):
     --------
     >>> from overalign.errors import RunError
     >>> issubclass(RunError, RuntimeError)
+    True
+    """
+
+
+class DerivationError(OveralignError, ArithmeticError):
+    """A step of a derivation does not hold, or its sign is not decided; the message names it.
+
+    Examples
+    --------
+    >>> from overalign.derivation import Derivation
+    >>> from overalign.errors import DerivationError
+    >>> try:
+    ...     Derivation("a false one").equal("one is two", 1, 2)
+    ... except DerivationError as error:
+    ...     print(error)
+    one is two: 1 and 2 are not found equal
+    """
+
+
+class ScopeError(OveralignError, ValueError):
+    """A statement says nothing about a problem; the message gives the reason.
+
+    Examples
+    --------
+    >>> from overalign.errors import ScopeError
+    >>> issubclass(ScopeError, ValueError)
     True
     """

@@ -30,16 +30,18 @@ LARGEST_FILE = 2**20  # bytes
 # The package's own `__init__` gathers the public names and may import from anywhere.
 FACADE = ""
 LAYERS = [
-    {"errors"},
+    {"errors", "special"},
     {"sampling", "records", "_compile"},
     {"problem", "engine"},
     {"data", "_kernels", "_lines"},
     {"flow"},
     {"alignment"},
     {"phases", "limit", "excess_error", "optimum"},
+    {"observation"},
     {"tables"},
     {"ucurve", "deepnet"},
     {"statements"},
+    {"derivation"},
     {"claims"},
     {"testing"},
     {"plots"},

@@ -6,8 +6,10 @@ from typing import Any
 
 import sympy as sp
 
+from .hypotheses import BALANCED, IN_CLASS, LABELS, LOGISTIC, SEPARABLE, SORTED, TINY_SCALE
 from .quantities import QUANTITIES as Q
-from .statement import Hypothesis, Provenance, Quantity, Statement
+from .quantities import chosen
+from .statement import Hypothesis, Provenance, Statement
 
 __all__ = ["STATEMENTS"]
 
@@ -25,16 +27,8 @@ LOG_F = log_alpha + sp.log(h) / 2 + sp.log(x_max) + 2 * sp.log(W)
 F = alpha * sp.sqrt(h) * x_max * W**2
 folds = -log_alpha - sp.log(h) / 2  # log(1 / (sqrt(h) alpha))
 
-SEPARABLE = Hypothesis("the sample is orthogonally separable, lambda > 0")
-SEPARABLE_LAMBDA = Hypothesis("the sample is orthogonally separable", lam > 0)
-BALANCED = Hypothesis("the network starts balanced, |v_j(0)| = ||w_j(0)||")
-LOGISTIC = Hypothesis("the loss is logistic")
 SMALL = Hypothesis("sqrt(h) alpha < 1", folds > 0)
-SORTED = Hypothesis("t is at least t_1", t >= t_1)
-
-
-def _chosen(*names: str) -> tuple[Quantity, ...]:
-    return tuple(Q[name] for name in names)
+IN_WINDOW = Hypothesis("t <= T_G")
 
 
 E_LIT = 4 * alpha * n * sp.sqrt(h) * x_max**2 * W**2
@@ -51,24 +45,37 @@ def _riccati(zeta: Any) -> Any:
     return root * sp.tanh(root * X * beta * (t - t_1))
 
 
+# (1 - sqrt(zeta)) + 2 sqrt(zeta) e^(-2A); the first part without its difference
+_MISALIGNMENT = E_LIT / X / (1 + sp.sqrt(ZETA_LIT)) + 2 * sp.sqrt(ZETA_LIT) * sp.exp(
+    -2 * sp.sqrt(ZETA_LIT) * X * beta * (t - t_1)
+)
+
 _OF_ALIGNMENT = ("width", "class_norm", "x_max", "W_max", "log_alpha", "time", "t_1", "beta")
 
 
 def _alignment(name: str, title: str, zeta: Any, provenance: Provenance, place: str) -> Statement:
     names = ("n", *_OF_ALIGNMENT) if n in zeta.free_symbols else _OF_ALIGNMENT
+    loss = LABELS if zeta is ZETA_LIT else LOGISTIC
     return Statement(
         name=name,
         title=title,
         left=r"\psi_j(t)",
         direction="at_least",
         expression=_riccati(zeta),
-        quantities=_chosen(*names),
+        quantities=chosen(*names),
         place=place,
         provenance=provenance,
-        hypotheses=(SEPARABLE, BALANCED, SORTED, Hypothesis("zeta > 0", zeta > 0)),
+        hypotheses=(
+            *(loss, SEPARABLE, BALANCED, SORTED, IN_WINDOW),
+            *(SMALL, Hypothesis("zeta > 0", zeta > 0)),
+        ),
         defaults={"beta": 1.0},
     )
 
+
+# what is left to turn, and how long the bound (2.5) takes
+_SORTED_BY = 1 / (beta * (lam * x_min * m_plus - E_LOG))
+_WINDOW = folds / (2 * (1 + sp.tanh(F / 2)) * G * beta)
 
 STATEMENTS = (
     Statement(
@@ -77,7 +84,7 @@ STATEMENTS = (
         left=r"\lVert x_+\rVert",
         direction="at_least",
         expression=x_min * sp.sqrt(n_plus + lam * n_plus * (n_plus - 1)),
-        quantities=_chosen("class_size", "x_min", "separability"),
+        quantities=chosen("class_size", "x_min", "separability"),
         place="theory.md 1.1",
         provenance="ours",
         hypotheses=(Hypothesis("pairs of the class have cosines >= lambda >= 0", lam >= 0),),
@@ -88,9 +95,51 @@ STATEMENTS = (
         left=r"\lVert x_+\rVert",
         direction="at_most",
         expression=n_plus * x_max,
-        quantities=_chosen("class_size", "x_max"),
+        quantities=chosen("class_size", "x_max"),
         place="theory.md 1.1",
         provenance="ours",
+    ),
+    Statement(
+        name="separability_of_the_sample",
+        title="Orthogonal separability",
+        left=r"\min_{i<k}y_iy_k\cos(x_i,x_k)",
+        direction="equal",
+        expression=lam,
+        quantities=chosen("separability"),
+        place="paper, Assumption 4.1; theory.md 1.1",
+        provenance="paper",
+    ),
+    Statement(
+        name="balancedness",
+        title="The imbalance of a neuron is conserved",
+        left=r"\frac{v_j^2-\lVert w_j\rVert^2}{v_j^2+\lVert w_j\rVert^2}(t)",
+        direction="equal",
+        expression=Q["imbalance"].symbol * sp.exp(-Q["log_growth"].symbol),
+        quantities=chosen("imbalance", "log_growth"),
+        place="theory.md 1.2 and 3.4",
+        provenance="paper",
+    ),
+    Statement(
+        name="gram_conservation",
+        title="Sorted neurons of a class close up like one over the product of their norms",
+        left=r"1-\cos(w_j,w_k)(t)",
+        direction="equal",
+        expression=Q["gap"].symbol * sp.exp(-Q["log_growth"].symbol),
+        quantities=chosen("gap", "log_growth"),
+        place="theory.md 3.4",
+        provenance="ours",
+        hypotheses=(BALANCED, LABELS),
+    ),
+    Statement(
+        name="switches_at_most_once",
+        title="Each pair of a neuron and a sample switches at most once",
+        left=r"\text{switches of a pair}",
+        direction="at_most",
+        expression=sp.Integer(1),
+        quantities=(),
+        place="theory.md 2.4",
+        provenance="ours",
+        hypotheses=(LABELS, SEPARABLE, BALANCED),
     ),
     Statement(
         name="norm_growth",
@@ -98,10 +147,10 @@ STATEMENTS = (
         left=r"\log\lVert w_j(t)\rVert",
         direction="at_most",
         expression=log_alpha + sp.log(W) + 2 * beta * t * X,
-        quantities=_chosen("class_norm", "W_max", "log_alpha", "time", "beta"),
+        quantities=chosen("class_norm", "W_max", "log_alpha", "time", "beta"),
         place="theory.md 2.1, Lemma 1",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, Hypothesis("inner products inside a class are >= 0")),
+        hypotheses=(LOGISTIC, BALANCED, IN_CLASS),
         defaults={"beta": 1.0},
     ),
     Statement(
@@ -110,10 +159,10 @@ STATEMENTS = (
         left=r"\log\max_j\lVert w_j(t)\rVert",
         direction="at_most",
         expression=sp.log(W) + log_alpha / 2 - sp.log(h) / 4,
-        quantities=_chosen("width", "W_max", "log_alpha"),
+        quantities=chosen("width", "W_max", "log_alpha"),
         place="theory.md (2.1)",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t <= T_G")),
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
     ),
     Statement(
         name="output_in_the_window",
@@ -121,10 +170,10 @@ STATEMENTS = (
         left=r"\max_i\lvert f(x_i)\rvert",
         direction="at_most",
         expression=F,
-        quantities=_chosen("width", "x_max", "W_max", "log_alpha"),
+        quantities=chosen("width", "x_max", "W_max", "log_alpha"),
         place="theory.md (2.1)",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t <= T_G")),
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
     ),
     Statement(
         name="window",
@@ -132,7 +181,7 @@ STATEMENTS = (
         left="T",
         direction="equal",
         expression=folds / (4 * n * x_max * beta),
-        quantities=_chosen("n", "width", "x_max", "log_alpha", "beta"),
+        quantities=chosen("n", "width", "x_max", "log_alpha", "beta"),
         place="paper, t_alpha; theory.md 2.1",
         provenance="reconstructed",
         hypotheses=(SMALL,),
@@ -143,8 +192,8 @@ STATEMENTS = (
         title="The window in which the bounds on norms and outputs hold",
         left="T_G",
         direction="equal",
-        expression=folds / (2 * (1 + sp.tanh(F / 2)) * G * beta),
-        quantities=_chosen("width", "largest_class_norm", "x_max", "W_max", "log_alpha", "beta"),
+        expression=_WINDOW,
+        quantities=chosen("width", "largest_class_norm", "x_max", "W_max", "log_alpha", "beta"),
         place="theory.md (2.2)",
         provenance="ours",
         hypotheses=(SMALL,),
@@ -156,7 +205,7 @@ STATEMENTS = (
         left="T_+",
         direction="equal",
         expression=folds / (2 * X * beta),
-        quantities=_chosen("width", "class_norm", "log_alpha", "beta"),
+        quantities=chosen("width", "class_norm", "log_alpha", "beta"),
         place="theory.md 2.5 (b)",
         provenance="ours",
         hypotheses=(SMALL,),
@@ -168,10 +217,13 @@ STATEMENTS = (
         left=r"\lVert u_j'-\mathrm{sign}(v_j)\,P\,x_a(u_j)\rVert",
         direction="at_most",
         expression=E_LIT,
-        quantities=_chosen("n", "width", "x_max", "W_max", "log_alpha"),
+        quantities=chosen("n", "width", "x_max", "W_max", "log_alpha"),
         place="theory.md 2.2, E_lit",
         provenance="reconstructed",
-        hypotheses=(BALANCED, SEPARABLE, SMALL, Hypothesis("t <= T_G")),
+        hypotheses=(
+            *(LABELS, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
+            Hypothesis("alpha sqrt(h) x_max W_max^2 <= 1", F <= 1),
+        ),
     ),
     Statement(
         name="directional_error_logistic",
@@ -179,10 +231,10 @@ STATEMENTS = (
         left=r"\lVert u_j'-\mathrm{sign}(v_j)\,P\,x_a(u_j)\rVert",
         direction="at_most",
         expression=E_LOG,
-        quantities=_chosen("n", "width", "x_max", "W_max", "log_alpha"),
+        quantities=chosen("n", "width", "x_max", "W_max", "log_alpha"),
         place="theory.md 2.2, E_log",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t <= T_G")),
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
     ),
     Statement(
         name="directional_error_of_a_class",
@@ -190,7 +242,7 @@ STATEMENTS = (
         left=r"\lVert u_j'-\mathrm{sign}(v_j)\,P\,x_+\rVert",
         direction="at_most",
         expression=E_CLS,
-        quantities=_chosen("width", "class_norm", "x_max", "W_max", "log_alpha"),
+        quantities=chosen("width", "class_norm", "x_max", "W_max", "log_alpha"),
         place="theory.md 2.2, E_cls",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t_1 <= t <= T_G")),
@@ -217,12 +269,28 @@ STATEMENTS = (
         "theory.md (2.3) with E_cls",
     ),
     Statement(
+        name="misalignment_in_the_window",
+        title="What is left of the angle is C alpha and a transient",
+        left=r"1-\psi_j(t)",
+        direction="at_most",
+        expression=_MISALIGNMENT,
+        quantities=chosen("n", *_OF_ALIGNMENT),
+        place="paper, Corollary 5.3; theory.md (2.6)",
+        provenance="reconstructed",
+        hypotheses=(
+            *(LABELS, SEPARABLE, BALANCED, SORTED, IN_WINDOW),
+            *(SMALL, Hypothesis("zeta > 0", ZETA_LIT > 0)),
+        ),
+        says_nothing=Hypothesis("the bound is at least 1", _MISALIGNMENT >= 1),
+        defaults={"beta": 1.0},
+    ),
+    Statement(
         name="sorting_time",
         title="Every neuron is sorted or dead soon",
         left="t_1",
         direction="at_most",
-        expression=1 / (beta * (lam * x_min * m_plus - E_LOG)),
-        quantities=_chosen(
+        expression=_SORTED_BY,
+        quantities=chosen(
             *(
                 "n",
                 "width",
@@ -232,6 +300,7 @@ STATEMENTS = (
                 "log_alpha",
                 "separability",
                 "active",
+                "largest_class_norm",
                 "beta",
             )
         ),
@@ -240,23 +309,46 @@ STATEMENTS = (
         hypotheses=(
             LOGISTIC,
             BALANCED,
-            SEPARABLE_LAMBDA,
+            SEPARABLE,
             Hypothesis("every neuron starts with <u, x_a(u)> >= 0"),
             Hypothesis("E_log < lambda x_min m_+", lam * x_min * m_plus > E_LOG),
-            Hypothesis("the bound is at most T_G"),
+            SMALL,
+            Hypothesis("the bound is at most T_G", _SORTED_BY <= _WINDOW),
         ),
         defaults={"beta": 1.0},
     ),
     Statement(
         name="angle_exponent_at_the_window",
         title="Power of alpha in the angle at the paper's window",
-        left=r"\mathrm{d}\log\theta/\mathrm{d}\log\alpha",
+        left=r"\mathrm{d}\log\theta(T)/\mathrm{d}\log\alpha",
         direction="equal",
         expression=X / (4 * n * x_max),
-        quantities=_chosen("n", "class_norm", "x_max"),
+        quantities=chosen("n", "class_norm", "x_max"),
         place="paper, Corollary 5.3; theory.md 2.5 (a)",
         provenance="ours",
-        hypotheses=(Hypothesis("alpha goes to zero, and t = T"),),
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
+    ),
+    Statement(
+        name="angle_exponent_at_the_transient_time",
+        title="Power of alpha in the angle at T_+",
+        left=r"\mathrm{d}\log\theta(T_+)/\mathrm{d}\log\alpha",
+        direction="equal",
+        expression=sp.Rational(1, 2),
+        quantities=(),
+        place="paper, Corollary 5.3; theory.md 2.5 (b)",
+        provenance="reconstructed",
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
+    ),
+    Statement(
+        name="angle_exponent_at_the_onset",
+        title="Power of alpha in the angle at a fixed small output",
+        left=r"\mathrm{d}\log\theta/\mathrm{d}\log\alpha",
+        direction="equal",
+        expression=sp.Integer(1),
+        quantities=(),
+        place="theory.md 2.5 (c)",
+        provenance="ours",
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
     ),
     Statement(
         name="angle_at_the_transient_time",
@@ -266,7 +358,7 @@ STATEMENTS = (
         # one exponent: the factors alone may leave float64
         expression=2 * sp.exp(X * beta * t_1 + log_alpha / 2 + sp.log(h) / 4)
         + sp.exp(LOG_F + F * X * beta * t_1) / 3,
-        quantities=_chosen("width", "class_norm", "x_max", "W_max", "log_alpha", "t_1", "beta"),
+        quantities=chosen("width", "class_norm", "x_max", "W_max", "log_alpha", "t_1", "beta"),
         place="paper, Corollary 5.3; theory.md (2.7)",
         provenance="reconstructed",
         hypotheses=(
@@ -285,7 +377,7 @@ STATEMENTS = (
         direction="at_most",
         expression=sp.exp(-X * beta * (t - t_1))
         + x_max * sp.exp(Q["log_size"].symbol + 2 * X * beta * (t - t_1)) / 6,
-        quantities=_chosen("class_norm", "x_max", "log_size", "time", "t_1", "beta"),
+        quantities=chosen("class_norm", "x_max", "log_size", "time", "t_1", "beta"),
         place="theory.md (2.4)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SORTED),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sympy as sp
 
-from .functions import NoncentralFCdf, NoncentralTSurvival
+from ..special import NoncentralFCdf, NoncentralTSurvival
+from .hypotheses import MIXTURE, UNCONDITIONED
 from .quantities import QUANTITIES as Q
-from .statement import Hypothesis, Quantity, Statement
+from .quantities import chosen
+from .statement import Hypothesis, Statement
 
 __all__ = ["STATEMENTS"]
 
@@ -15,13 +17,8 @@ kappa, sigma, d, n, n_plus, lam, phi = (
     for name in ("kappa", "sigma", "dimension", "n", "class_size", "separability", "phi")
 )
 
-MIXTURE = Hypothesis("the data are the symmetric Gaussian mixture, not conditioned")
 PAIR = NoncentralFCdf((1 + lam) / (1 - lam), d, d, 2 * kappa**2 / sigma**2)
 BELOW_ONE = Hypothesis("lambda < 1", lam < 1)
-
-
-def _chosen(*names: str) -> tuple[Quantity, ...]:
-    return tuple(Q[name] for name in names)
 
 
 STATEMENTS = (
@@ -33,11 +30,11 @@ STATEMENTS = (
         expression=NoncentralTSurvival(
             sp.sqrt(d - 1) * sp.cot(phi), d - 1, kappa * sp.sqrt(n_plus) / sigma
         ),
-        quantities=_chosen("phi", "dimension", "class_size", "kappa", "sigma"),
+        quantities=chosen("phi", "dimension", "class_size", "kappa", "sigma"),
         place="theory.md 6.1",
         provenance="ours",
         hypotheses=(
-            MIXTURE,
+            MIXTURE, UNCONDITIONED,
             Hypothesis("d >= 2", d >= 2),
             Hypothesis("0 < phi", phi > 0),
             Hypothesis("phi < pi", phi < sp.pi),
@@ -49,10 +46,10 @@ STATEMENTS = (
         left=r"\varphi",
         direction="equal",
         expression=sp.atan(sigma * sp.sqrt(d - 1) / (kappa * sp.sqrt(n_plus))),
-        quantities=_chosen("dimension", "class_size", "kappa", "sigma"),
+        quantities=chosen("dimension", "class_size", "kappa", "sigma"),
         place="theory.md 6.1",
         provenance="ours",
-        hypotheses=(MIXTURE, Hypothesis("kappa > 0", kappa > 0), Hypothesis("d is large")),
+        hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("kappa > 0", kappa > 0), Hypothesis("d is large")),
     ),
     Statement(
         name="pair_violates",
@@ -60,10 +57,10 @@ STATEMENTS = (
         left=r"P(y_iy_k\langle x_i,x_k\rangle\le\lambda\lVert x_i\rVert\lVert x_k\rVert)",
         direction="at_most",
         expression=PAIR,
-        quantities=_chosen("kappa", "sigma", "dimension", "separability"),
+        quantities=chosen("kappa", "sigma", "dimension", "separability"),
         place="theory.md 6.2 (equal at lambda = 0)",
         provenance="ours",
-        hypotheses=(MIXTURE, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
+        hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
         defaults={"separability": 0.0},
     ),
     Statement(
@@ -72,10 +69,10 @@ STATEMENTS = (
         left=r"P(\text{orthogonally separable})",
         direction="at_least",
         expression=1 - n * (n - 1) / 2 * PAIR,
-        quantities=_chosen("kappa", "sigma", "dimension", "separability", "n"),
+        quantities=chosen("kappa", "sigma", "dimension", "separability", "n"),
         place="theory.md 6.3, union bound",
         provenance="ours",
-        hypotheses=(MIXTURE, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
+        hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
         says_nothing=Hypothesis("the bound is not positive", 1 - n * (n - 1) / 2 * PAIR <= 0),
         defaults={"separability": 0.0},
     ),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sympy as sp
 from sympy.codegen.cfunctions import expm1
 
+from .hypotheses import BALANCED, LABELS, LOGISTIC, SEPARABLE, TINY_SCALE, TWO_CLASSES
 from .quantities import QUANTITIES as Q
-from .statement import Hypothesis, Quantity, Statement
+from .quantities import chosen
+from .statement import Hypothesis, Statement
 
 __all__ = ["STATEMENTS"]
 
@@ -19,21 +21,15 @@ psi_min, psi_sample, theta_max, rho = (
     Q[name].symbol for name in ("psi_min", "psi_sample", "theta_max", "rho")
 )
 
-SEPARABLE = Hypothesis("the sample is orthogonally separable", lam > 0)
-BALANCED = Hypothesis("the network starts balanced, |v_j(0)| = ||w_j(0)||")
 SORTED = Hypothesis("t is at least t_1")
-LOGISTIC = Hypothesis("the loss is logistic, the stop is over the class")
-STOPPED_LATER = Hypothesis("the stop comes after t_a, and t_a is at least t_1")
+POSITIVE = Hypothesis("lambda > 0", lam > 0)
+STOPPED_LATER = Hypothesis("the stop is over the class and comes after t_a, and t_a is at least t_1")
 BELOW_START = Hypothesis("eta is below the risk at zero output", eta < 2 * n_plus * sp.log(2))
 
 # log S(t_eta) is between these: margins lie between S mu x_min and S x_max
 LOG_SIZE_LOW = sp.log(-sp.log(expm1(eta / (2 * n_plus))) / x_max)
 LOG_SIZE_HIGH = sp.log(sp.log(2 * n_plus / eta) / (mu * x_min))
 RISK_GROWS = Hypothesis("eta is below 2 n_+", eta < 2 * n_plus)
-
-
-def _chosen(*names: str) -> tuple[Quantity, ...]:
-    return tuple(Q[name] for name in names)
 
 
 STATEMENTS = (
@@ -43,10 +39,10 @@ STATEMENTS = (
         left=r"\Psi(t)",
         direction="at_least",
         expression=psi_min,
-        quantities=_chosen("psi_min"),
+        quantities=chosen("psi_min"),
         place="paper, before Theorem 5.2; theory.md 3.2",
         provenance="reconstructed",
-        hypotheses=(BALANCED, Hypothesis("min psi_j >= 0 over live neurons", psi_min >= 0)),
+        hypotheses=(TWO_CLASSES, Hypothesis("min psi_j >= 0 over live neurons", psi_min >= 0)),
     ),
     Statement(
         name="conic_hull_after_sorting",
@@ -54,10 +50,10 @@ STATEMENTS = (
         left=r"\Psi(t)",
         direction="at_least",
         expression=sp.Min(psi_min, psi_sample),
-        quantities=_chosen("psi_min", "psi_sample"),
+        quantities=chosen("psi_min", "psi_sample"),
         place="theory.md (3.1)",
         provenance="ours",
-        hypotheses=(BALANCED, SORTED, Hypothesis("min psi_j(t_1) >= 0", psi_min >= 0)),
+        hypotheses=(LABELS, BALANCED, SORTED, Hypothesis("min psi_j(t_1) >= 0", psi_min >= 0)),
     ),
     Statement(
         name="inheritance",
@@ -65,11 +61,22 @@ STATEMENTS = (
         left=r"\Psi(t)",
         direction="at_least",
         expression=sp.Min(sp.cos(theta_max), sp.sqrt((1 - rho) * (1 + rho))),
-        quantities=_chosen("theta_max", "rho"),
+        quantities=chosen("theta_max", "rho"),
         place="paper, Theorem 5.2; theory.md (3.2)",
         provenance="reconstructed",
-        hypotheses=(BALANCED, SORTED, Hypothesis("the sample is orthogonally separable")),
+        hypotheses=(LABELS, BALANCED, SORTED, SEPARABLE),
         says_nothing=Hypothesis("the bound is negative", sp.cos(theta_max) < 0),
+    ),
+    Statement(
+        name="limit_of_small_scales",
+        title="Alignment at the stop tends to a functional of the data",
+        left=r"\Psi(t_\eta)",
+        direction="equal",
+        expression=Q["Psi_limit"].symbol,
+        quantities=chosen("Psi_limit"),
+        place="theory.md 3.5",
+        provenance="ours",
+        hypotheses=(LABELS, SEPARABLE, BALANCED, TINY_SCALE),
     ),
     Statement(
         name="stopping_time_at_least",
@@ -77,7 +84,7 @@ STATEMENTS = (
         left=r"t_\eta",
         direction="at_least",
         expression=t_a + (LOG_SIZE_LOW - log_size) / (2 * X * beta),
-        quantities=_chosen("class_norm", "x_max", "class_size", "eta", "t_a", "log_size", "beta"),
+        quantities=chosen("class_norm", "x_max", "class_size", "eta", "t_a", "log_size", "beta"),
         place="theory.md (3.3)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, BELOW_START),
@@ -90,7 +97,7 @@ STATEMENTS = (
         direction="at_most",
         expression=t_a
         + sp.log(2) / (mu * sp.sqrt(lam) * x_min * eta * beta) * (LOG_SIZE_HIGH - log_size),
-        quantities=_chosen(
+        quantities=chosen(
             "x_min", "class_size", "eta", "t_a", "log_size", "separability", "mu", "beta"
         ),
         place="theory.md (3.4)",
@@ -99,7 +106,7 @@ STATEMENTS = (
             LOGISTIC,
             BALANCED,
             STOPPED_LATER,
-            SEPARABLE,
+            POSITIVE,
             RISK_GROWS,
             Hypothesis("every neuron has a positive cosine to every sample of the class", mu > 0),
         ),
@@ -111,10 +118,10 @@ STATEMENTS = (
         left=r"t_\eta-t_a",
         direction="at_most",
         expression=4 * sp.log(2) ** 2 / (sp.exp(log_size) * lam * x_min**2 * eta * beta),
-        quantities=_chosen("x_min", "eta", "log_size", "separability", "beta"),
+        quantities=chosen("x_min", "eta", "log_size", "separability", "beta"),
         place="theory.md (3.5)",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, SEPARABLE),
+        hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, POSITIVE),
         defaults={"beta": 1.0},
     ),
     Statement(
@@ -123,10 +130,10 @@ STATEMENTS = (
         left=r"\mathrm{d}t_\eta/\mathrm{d}\log(1/\alpha)",
         direction="equal",
         expression=1 / (X * beta),
-        quantities=_chosen("class_norm", "beta"),
+        quantities=chosen("class_norm", "beta"),
         place="theory.md 3.6",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, Hypothesis("alpha goes to zero")),
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
         defaults={"beta": 1.0},
     ),
 )

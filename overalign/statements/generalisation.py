@@ -8,9 +8,11 @@ import numpy as np
 import sympy as sp
 
 from .. import excess_error
-from .functions import Phi, density
+from ..special import OptimalConeAngle, Phi, density
+from .hypotheses import MIXTURE, TWO_CLASSES, UNCONDITIONED
 from .quantities import QUANTITIES as Q
-from .statement import Hypothesis, Quantity, Statement
+from .quantities import chosen
+from .statement import Hypothesis, Provenance, Statement
 
 __all__ = ["STATEMENTS"]
 
@@ -25,10 +27,8 @@ L, delta, gamma, a, q = (Q[name].symbol for name in ("lipschitz", "delta", "marg
 degree, log_alpha, t_1, beta = (Q[name].symbol for name in ("degree", "log_alpha", "t_1", "beta"))
 ratio = kappa / sigma
 
-MIXTURE = Hypothesis("the data are the symmetric Gaussian mixture")
 IN_CONE = Hypothesis("w_hat lies in the cone")
 AXIS_APART = Hypothesis("the axis of the cone is independent of the sample")
-UNCONDITIONED = Hypothesis("the data are not conditioned on separability")
 NARROW = Hypothesis("theta_c <= pi / 2", theta_c <= sp.pi / 2)
 
 
@@ -44,12 +44,48 @@ RADEMACHER = sp.sin(theta_c) * sp.sqrt(
 ) + sp.sin(theta_c / 2) ** 2 * sp.sqrt((kappa**2 * sp.cos(phi) ** 2 + sigma**2) / n_plus)
 # log of sigma^2 (d - 1) / (n_+ kappa^2); in parts, because squares may leave float64
 PHI_SQUARED = 2 * sp.log(sigma) - 2 * sp.log(kappa) + sp.log(d - 1) - sp.log(n_plus)
+LARGEST_SLOPE = ratio * sp.sin(phi) * density(ratio * sp.cos(phi))
 CONCENTRATION = L * sigma * sp.sqrt(2 * sp.log(2 / delta) / n_plus)
 
 
-def _chosen(*names: str) -> tuple[Quantity, ...]:
-    return tuple(Q[name] for name in names)
-
+n_ratio, width_ratio, width_power = (
+    Q[name].symbol for name in ("n_ratio", "width_ratio", "width_power")
+)
+_BOTH = ("n_ratio", "width_ratio")
+_SCALING_LAWS: tuple[tuple[str, str, Any, tuple[str, ...], str, Provenance], ...] = (
+    (
+        "scaling_of_the_paper",
+        "c* falls like n^-2 h^-1",
+        -2 * sp.log(n_ratio) - sp.log(width_ratio),
+        _BOTH,
+        "paper, scaling law; theory.md 5.3",
+        "paper",
+    ),
+    (
+        "scaling_by_the_onset",
+        "c* falls like n^-1 h^-1, if the angle at the onset of fitting decides",
+        -sp.log(n_ratio) - sp.log(width_ratio),
+        _BOTH,
+        "theory.md 5.4",
+        "ours",
+    ),
+    (
+        "scaling_by_the_initial_function",
+        "c* does not depend on n, if the initial function decides",
+        -sp.log(width_ratio) * width_power,
+        ("width_ratio", "width_power"),
+        "theory.md 5.4",
+        "ours",
+    ),
+    (
+        "scaling_with_depth",
+        "c* = (alpha*)^L for a network of degree L",
+        -degree * sp.log(n_ratio) - degree / 2 * sp.log(width_ratio),
+        (*_BOTH, "degree"),
+        "theory.md 5.4",
+        "ours",
+    ),
+)
 
 _PSI = {"Psi": ("theta_c", np.arccos)}
 
@@ -60,7 +96,7 @@ STATEMENTS = (
         left="E(v)",
         direction="equal",
         expression=_error(theta),
-        quantities=_chosen("kappa", "sigma", "theta"),
+        quantities=chosen("kappa", "sigma", "theta"),
         place="theory.md 4.1",
         provenance="ours",
         hypotheses=(MIXTURE,),
@@ -71,7 +107,7 @@ STATEMENTS = (
         left=r"\mathrm{OA}",
         direction="equal",
         expression=_error(CLOSEST) - Phi(-ratio),
-        quantities=_chosen("kappa", "sigma", "phi", "theta_c"),
+        quantities=chosen("kappa", "sigma", "phi", "theta_c"),
         place="paper, Theorem 5.5; theory.md (4.1)",
         provenance="ours",
         hypotheses=(MIXTURE,),
@@ -79,12 +115,36 @@ STATEMENTS = (
         numeric=excess_error.over_alignment,
     ),
     Statement(
+        name="distance_to_the_cone",
+        title="OA is zero where the cone holds the signal",
+        left=r"\angle(s,H)",
+        direction="equal",
+        expression=CLOSEST,
+        quantities=chosen("phi", "theta_c"),
+        place="paper, break condition; theory.md 4.1",
+        provenance="ours",
+        given_as=_PSI,
+        hypotheses=(MIXTURE,),
+    ),
+    Statement(
+        name="over_alignment_slope",
+        title="Over-alignment falls as the cone opens",
+        left=r"\mathrm{d}\,\mathrm{OA}/\mathrm{d}\theta_c",
+        direction="equal",
+        expression=-ratio * sp.sin(phi - theta_c) * density(ratio * sp.cos(phi - theta_c)),
+        quantities=chosen("kappa", "sigma", "phi", "theta_c"),
+        place="paper, Theorem 5.5; theory.md 4.1",
+        provenance="ours",
+        hypotheses=(MIXTURE, Hypothesis("theta_c < phi", theta_c < phi)),
+        given_as=_PSI,
+    ),
+    Statement(
         name="over_fitting_at_most",
         title="Over-fitting is at most the spread of errors in the cone",
         left=r"\mathrm{OF}",
         direction="at_most",
         expression=_error(FARTHEST) - _error(CLOSEST),
-        quantities=_chosen("kappa", "sigma", "phi", "theta_c"),
+        quantities=chosen("kappa", "sigma", "phi", "theta_c"),
         place="theory.md (4.2), B1",
         provenance="ours",
         hypotheses=(MIXTURE, IN_CONE),
@@ -97,7 +157,7 @@ STATEMENTS = (
         left=r"\mathrm{OF}",
         direction="at_most",
         expression=sp.sqrt(2 / sp.pi) * ratio * sp.sin(phi) * sp.sin(theta_c),
-        quantities=_chosen("kappa", "sigma", "phi", "theta_c"),
+        quantities=chosen("kappa", "sigma", "phi", "theta_c"),
         place="theory.md (4.2), B1 for a narrow cone",
         provenance="ours",
         hypotheses=(
@@ -118,7 +178,7 @@ STATEMENTS = (
         left=r"\mathrm{Rad}(H)",
         direction="at_most",
         expression=RADEMACHER,
-        quantities=_chosen("kappa", "sigma", "phi", "theta_c", "dimension", "class_size"),
+        quantities=chosen("kappa", "sigma", "phi", "theta_c", "dimension", "class_size"),
         place="theory.md (4.3), B2",
         provenance="ours",
         hypotheses=(MIXTURE, AXIS_APART, UNCONDITIONED, NARROW),
@@ -127,10 +187,10 @@ STATEMENTS = (
     Statement(
         name="over_fitting_concentration",
         title="Over-fitting by uniform deviation on the cone: g(alpha)",
-        left=r"g(\alpha)",
-        direction="equal",
+        left=r"\mathrm{OF}_\ell-[\hat R(\hat v)-\hat R(v^\ast)]",
+        direction="at_most",
         expression=2 * (2 * L * RADEMACHER + CONCENTRATION),
-        quantities=_chosen(
+        quantities=chosen(
             *("kappa", "sigma", "phi", "theta_c", "dimension", "class_size"),
             *("lipschitz", "delta"),
         ),
@@ -149,7 +209,7 @@ STATEMENTS = (
         left=r"E(\hat w)",
         direction="at_most",
         expression=2 / gamma * RADEMACHER + sigma / gamma * sp.sqrt(2 * sp.log(1 / delta) / n_plus),
-        quantities=_chosen(
+        quantities=chosen(
             *("kappa", "sigma", "phi", "theta_c", "dimension", "class_size", "margin", "delta")
         ),
         place="theory.md 4.2, B3",
@@ -174,24 +234,55 @@ STATEMENTS = (
         left=r"E(\hat w)",
         direction="equal",
         expression=Phi(-ratio * sp.cos(phi) * sp.cos(theta)),
-        quantities=_chosen("kappa", "sigma", "phi", "theta"),
+        quantities=chosen("kappa", "sigma", "phi", "theta", "dimension"),
         place="theory.md 4.2, B4",
         provenance="ours",
         hypotheses=(
             MIXTURE,
-            Hypothesis("the direction's azimuth about the class mean is uniform, d large"),
+            Hypothesis("the direction's azimuth about the class mean is uniform"),
+            Hypothesis("d is at least 10", d >= 10),
+            Hypothesis(
+                "d is large: (kappa/sigma sin(phi) sin(theta))^2 <= (d - 1) / 25",
+                (ratio * sp.sin(phi) * sp.sin(theta)) ** 2 <= (d - 1) / 25,
+            ),
         ),
     ),
     Statement(
         name="largest_slope",
-        title="An interior optimum of OA + a sin(theta) needs a smaller slope than this",
-        left="a",
-        direction="at_most",
-        expression=ratio * sp.sin(phi) * density(ratio * sp.cos(phi)),
-        quantities=_chosen("kappa", "sigma", "phi"),
+        title="An interior optimum of OA + a sin(theta) needs a smaller slope a than this",
+        left=r"\sup_\theta(\mathrm{OA}(0)-\mathrm{OA}(\theta))/\sin\theta",
+        direction="equal",
+        expression=LARGEST_SLOPE,
+        quantities=chosen("kappa", "sigma", "phi"),
         place="paper, Eq. 24; theory.md (5.1)",
         provenance="ours",
         hypotheses=(MIXTURE, Hypothesis("phi < pi / 2", phi < sp.pi / 2)),
+    ),
+    Statement(
+        name="optimal_cone_angle",
+        title="The cone angle that minimises OA + a sin(theta)",
+        left=r"\theta^\ast",
+        direction="equal",
+        expression=OptimalConeAngle(ratio, phi, a),
+        quantities=chosen("kappa", "sigma", "phi", "slope"),
+        place="paper, Eq. 24; theory.md 5.2",
+        provenance="ours",
+        hypotheses=(
+            MIXTURE,
+            Hypothesis("phi < pi / 2", phi < sp.pi / 2),
+            Hypothesis("a is below the largest slope, (5.1)", a < LARGEST_SLOPE),
+        ),
+    ),
+    Statement(
+        name="class_mean_is_optimal",
+        title="No rule that sees one class beats its mean, on average",
+        left=r"\mathbb E[E(v)-E(\bar x_+)]",
+        direction="at_least",
+        expression=sp.Integer(0),
+        quantities=(),
+        place="theory.md 4.3",
+        provenance="ours",
+        hypotheses=(MIXTURE, UNCONDITIONED),
     ),
     Statement(
         name="optimal_log_alpha",
@@ -199,7 +290,7 @@ STATEMENTS = (
         left=r"\log\alpha^*",
         direction="equal",
         expression=PHI_SQUARED + 2 * sp.log(q) - sp.log(4 * sp.sqrt(h)) - 2 * X * beta * t_1,
-        quantities=_chosen(
+        quantities=chosen(
             *(
                 "q",
                 "kappa",
@@ -233,7 +324,7 @@ STATEMENTS = (
         - sp.log(4 * n * sp.sqrt(h))
         - 2 * sp.log(x_max)
         - 2 * sp.log(W),
-        quantities=_chosen(
+        quantities=chosen(
             *("q", "kappa", "sigma", "n", "dimension", "class_size", "width", "class_norm"),
             *("x_max", "W_max"),
         ),
@@ -247,13 +338,27 @@ STATEMENTS = (
         ),
         defaults={"q": 1.0},
     ),
+    *(
+        Statement(
+            name=name,
+            title=title,
+            left=r"\log\frac{c^\ast(n',h')}{c^\ast(n,h)}",
+            direction="equal",
+            expression=expression,
+            quantities=chosen(*names),
+            place=place,
+            provenance=provenance,
+            hypotheses=(Hypothesis("kappa / sigma, d, x_max and W_max stay as they are"),),
+        )
+        for name, title, expression, names, place, provenance in _SCALING_LAWS
+    ),
     Statement(
         name="output_multiplier",
         title="Scale of the initialisation and output multiplier are one knob",
         left=r"\log c",
         direction="equal",
         expression=degree * log_alpha,
-        quantities=_chosen("degree", "log_alpha"),
+        quantities=chosen("degree", "log_alpha"),
         place="paper, Proposition B.1; theory.md 5.1",
         provenance="paper",
         hypotheses=(Hypothesis("the network is homogeneous of this degree"),),
@@ -265,7 +370,7 @@ STATEMENTS = (
         left=r"\log(e_B/e)",
         direction="equal",
         expression=-2 * log_alpha,
-        quantities=_chosen("log_alpha"),
+        quantities=chosen("log_alpha"),
         place="paper, Proposition B.1 for L = 2; theory.md 5.1 for any L",
         provenance="ours",
         hypotheses=(Hypothesis("the network is homogeneous"),),

@@ -6,7 +6,7 @@ import math
 
 from .statement import Quantity
 
-__all__ = ["QUANTITIES"]
+__all__ = ["QUANTITIES", "chosen"]
 
 _ALL = (
     # data
@@ -114,6 +114,29 @@ _ALL = (
         low=0,
         high=1,
     ),
+    Quantity(
+        "imbalance",
+        r"\delta_j(0)",
+        "(v_j^2 - ||w_j||^2) / (v_j^2 + ||w_j||^2) at the start",
+        (-1, 1),
+        low=-1,
+        high=1,
+    ),
+    Quantity(
+        "log_growth",
+        r"\log r",
+        "log of how much a squared size, or product of sizes, has grown",
+        (-2, 500),
+    ),
+    Quantity("gap", "g(t_1)", "1 - cos of the angle of two neurons", (0, 2), low=0, high=2),
+    Quantity(
+        "Psi_limit",
+        r"\Psi_0(\eta)",
+        "alignment of the limit flow at the stop",
+        (0, 1),
+        low=-1,
+        high=1,
+    ),
     # angles
     Quantity(
         "phi",
@@ -141,8 +164,20 @@ _ALL = (
     ),
     Quantity("margin", r"\gamma", "margin", (0.01, 10), low=0, open_low=True),
     Quantity("slope", "a", "slope of the OF bound in sin(theta)", (0, 10), low=0),
+    Quantity(
+        "n_ratio", "n'/n", "factor on the number of samples", (0.1, 10), low=0, open_low=True
+    ),
+    Quantity(
+        "width_ratio", "h'/h", "factor on the number of neurons", (0.1, 10), low=0, open_low=True
+    ),
+    Quantity("width_power", "p", "power of h in the initial function", (0.5, 1), low=0.5, high=1),
     Quantity("q", "q", "theta* / phi", (0.01, 1), low=0, high=1, open_low=True),
     Quantity("degree", "L", "degree of homogeneity", (1, 8), low=1, integer=True),
 )
 
 QUANTITIES = {quantity.name: quantity for quantity in _ALL}
+
+
+def chosen(*names: str) -> tuple[Quantity, ...]:
+    """Quantities by name, in this order."""
+    return tuple(QUANTITIES[name] for name in names)

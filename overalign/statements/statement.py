@@ -18,7 +18,8 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ProblemError
-from .functions import compiled
+from ..observation import Problem
+from ..special import compiled
 
 __all__ = ["Hypothesis", "Quantity", "Statement"]
 
@@ -113,8 +114,10 @@ class Hypothesis:
     ----------
     words : str
     condition : sympy relational, optional
-        In the statement's symbols, where it can be read off the parameters; otherwise the condition
-        is on the data or the flow, and `Statement.on` or a check decides it.
+        In the statement's symbols, where it can be read off the parameters.
+    holds : callable, optional
+        Of a `Problem`, where data, network or loss decide. Of what neither decides (times, draws)
+        the measurement of the left side takes care.
 
     Examples
     --------
@@ -125,6 +128,7 @@ class Hypothesis:
 
     words: str
     condition: Any = None
+    holds: Callable[[Problem], bool] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,59 @@
+"""The hypotheses that statements share, each once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..observation import Problem
+from ..problem import ExponentialLoss, LogisticLoss
+from .quantities import QUANTITIES as Q
+from .statement import Hypothesis
+
+__all__ = [
+    "BALANCED",
+    "IN_CLASS",
+    "LABELS",
+    "LOGISTIC",
+    "MIXTURE",
+    "SEPARABLE",
+    "SORTED",
+    "TINY_SCALE",
+    "TWO_CLASSES",
+    "UNCONDITIONED",
+]
+
+
+def _is_separable(problem: Problem) -> bool:
+    sample = problem.sample
+    return bool(sample.is_classification and sample.n > 1 and sample.separability > 0.0)
+
+
+def _agrees_in_class(problem: Problem) -> bool:
+    x, y = problem.sample.x, problem.sample.y
+    return bool(np.all((x @ x.T)[y[:, None] == y] >= 0.0))
+
+
+SEPARABLE = Hypothesis("the sample is orthogonally separable, lambda > 0", holds=_is_separable)
+IN_CLASS = Hypothesis("inner products inside a class are >= 0", holds=_agrees_in_class)
+TWO_CLASSES = Hypothesis(
+    "the labels are -1 and +1, and the inputs of either class do not sum to zero",
+    holds=lambda problem: problem.sample.has_class_directions,
+)
+BALANCED = Hypothesis(
+    "the network starts balanced, |v_j(0)| = ||w_j(0)||",
+    holds=lambda problem: problem.network.is_balanced,
+)
+LOGISTIC = Hypothesis(
+    "the loss is logistic", holds=lambda problem: isinstance(problem.loss, LogisticLoss)
+)
+LABELS = Hypothesis(
+    "the loss is logistic or exponential",
+    holds=lambda problem: isinstance(problem.loss, LogisticLoss | ExponentialLoss),
+)
+MIXTURE = Hypothesis(
+    "the data are the symmetric Gaussian mixture",
+    holds=lambda problem: problem.mixture is not None,
+)
+UNCONDITIONED = Hypothesis("the data are not conditioned on separability")
+SORTED = Hypothesis("t is at least t_1", Q["time"].symbol >= Q["t_1"].symbol)
+TINY_SCALE = Hypothesis("alpha goes to zero")
