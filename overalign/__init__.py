@@ -20,6 +20,7 @@ from .data import Split, read_sample, read_split
 from .errors import (
     ConfigError,
     DataFileError,
+    EnclosureError,
     OutputError,
     OveralignError,
     ProblemError,
@@ -93,6 +94,7 @@ __all__ = [
     "Cone",
     "ConfigError",
     "DataFileError",
+    "EnclosureError",
     "ErrorEstimate",
     "ExcessError",
     "ExponentialLoss",

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "ConfigError",
     "DataFileError",
+    "EnclosureError",
     "DerivationError",
     "OutputError",
     "OveralignError",
@@ -65,6 +66,23 @@ class DataFileError(OveralignError, ValueError):
     ... except DataFileError as error:
     ...     print(error)
     missing.npz: no such file
+    """
+
+
+class EnclosureError(OveralignError, ValueError):
+    """An expression cannot be enclosed; the message names the part and the balls that it met.
+
+    Examples
+    --------
+    >>> import sympy
+    >>> from overalign.enclosure import enclose
+    >>> from overalign.errors import EnclosureError
+    >>> x = sympy.Symbol("x")
+    >>> try:
+    ...     enclose(sympy.log(x - 2), {"x": 1})
+    ... except EnclosureError as error:
+    ...     print(error)
+    log(x - 2) is undefined or unbounded where x - 2 = -1.0000000
     """
 
 

@@ -519,14 +519,14 @@ def reference_directions(
     """
     sample.require_classification("the reference directions")
     signed, positive, negative = sample.signed, sample.y > 0, sample.y < 0
-    pooled, margin = _unit_or_nan(signed.sum(axis=0)), _max_margin(signed)
+    pooled, margin = _unit_or_nan(signed.sum(axis=0)), max_margin_direction(signed)
     found = {
         "class_mean": np.stack(
             [_unit_or_nan(sample.x[rows].sum(axis=0)) for rows in (positive, negative)]
         ),
         "pooled_mean": np.stack([pooled, -pooled]),
         "class_max_margin": np.stack(
-            [_max_margin(sample.x[rows]) for rows in (positive, negative)]
+            [max_margin_direction(sample.x[rows]) for rows in (positive, negative)]
         ),
         "max_margin": np.stack([margin, -margin]),
     }
@@ -569,8 +569,8 @@ def _unit_or_nan(vector: FloatArray) -> FloatArray:
 _SEPARATED = 1e-7  # smallest margin, of unit vectors and relative to the largest input
 
 
-def _max_margin(rows: FloatArray) -> FloatArray:
-    """Unit vector with the largest min <v, rows_i>; nan if that is not positive."""
+def max_margin_direction(rows: FloatArray) -> FloatArray:
+    """Unit vector v with the largest min_i <v, rows_i> of rows [m, d]; nan if not positive."""
     from scipy.optimize import nnls
 
     scaled = rows / np.max(np.linalg.norm(rows, axis=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -84,8 +85,14 @@ class Problem:
                 )
 
     def at_scale(self, log_alpha: float) -> Problem:
-        """The same problem at another scale of the initialisation."""
-        return replace(self, log_alpha=log_alpha)
+        """The same problem at another scale of the initialisation, one for each scale."""
+        if log_alpha not in self._at_scales:
+            self._at_scales[log_alpha] = replace(self, log_alpha=log_alpha)
+        return self._at_scales[log_alpha]
+
+    @cached_property
+    def _at_scales(self) -> dict[float, Problem]:
+        return {}
 
     # ------------------------------------------------------------ solved
 
@@ -96,16 +103,13 @@ class Problem:
 
     def run_of(self, label: int) -> Trajectory:
         """The trajectory to the stop over one class."""
-        return self._class_runs(label)
+        if label not in self._class_runs:
+            self._class_runs[label] = self._solved("positive" if label == 1 else "negative")
+        return self._class_runs[label]
 
     @cached_property
-    def _runs(self) -> dict[int, Trajectory]:
+    def _class_runs(self) -> dict[int, Trajectory]:
         return {}
-
-    def _class_runs(self, label: int) -> Trajectory:
-        if label not in self._runs:
-            self._runs[label] = self._solved("positive" if label == 1 else "negative")
-        return self._runs[label]
 
     def _solved(self, over: Any) -> Trajectory:
         stop = stop_at_risk(self.eta, over)
@@ -136,9 +140,11 @@ class Problem:
         if end == 0.0:
             return np.zeros(1)
         grids = [end * np.linspace(0.0, 1.0, TIMES), end * np.logspace(-4, 0, TIMES)]
-        phases = self.phases
-        marks = np.array([phases.t_1, phases.T, phases.T_G, phases.T_plus, phases.T_minus])
-        return np.unique(np.concatenate([*grids, marks[(marks >= 0.0) & (marks <= end)]]))
+        with suppress(ScopeError):
+            phases = self.phases
+            marks = np.array([phases.t_1, phases.T, phases.T_G, phases.T_plus, phases.T_minus])
+            grids.append(marks[(marks >= 0.0) & (marks <= end)])
+        return np.unique(np.concatenate(grids))
 
     @cached_property
     def states(self) -> Snapshot:

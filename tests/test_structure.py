@@ -37,7 +37,7 @@ LAYERS = [
     {"flow"},
     {"alignment"},
     {"phases", "limit", "excess_error", "optimum"},
-    {"observation"},
+    {"observation", "verdicts", "enclosure"},
     {"tables"},
     {"ucurve", "deepnet"},
     {"statements"},

@@ -3,13 +3,19 @@ r"""Under orthogonal separability every (neuron, sample) pair switches at most o
 Setting
 -------
 Gradient flow w_j' = v_j G_j with G_j = sum over samples k active on neuron j of c_k x_k,
-c_k = g_k y_k, g_k > 0 (logistic or exponential loss), labels y_k = +-1, and orthogonal separability
-y_i y_k <x_i, x_k> >= lambda ||x_i|| ||x_k|| for all i, k with some lambda > 0.
+c_k = g_k y_k, g_k > 0 (logistic or exponential loss), labels y_k = +-1, a balanced start, and
+orthogonal separability: with u_i = y_i x_i,
+
+.. math:: \lambda := \min_{i<k} \cos(u_i, u_k) > 0 .
 
 Statement
 ---------
-If v_j(0) and ||w_j(0)|| are balanced, then at every time at which <w_j, x_i> = 0 and some sample is
-active on neuron j,
+The definition (``separability_of_the_sample``, an equality; the paper's Assumption 4.1):
+
+.. math:: \min_{i<k} y_i y_k \cos(x_i, x_k) = \lambda .
+
+Switches (``switches_at_most_once``; theory.md 2.4): at every time at which <w_j, x_i> = 0 and some
+sample is active on neuron j,
 
 .. math:: \operatorname{sign} \frac{d}{dt} \langle w_j, x_i \rangle = y_i \operatorname{sign} v_j .
 
@@ -20,19 +26,23 @@ Min, Mallada, Vidal (2024) uses it; the wording and this proof are ours.
 
 Derivation
 ----------
-1. On the kink, d/dt <w_j, x_i> = v_j sum_k active g_k y_k <x_k, x_i>.
-2. Multiply by y_i (y_i^2 = 1): every term is
-   g_k y_k y_i <x_k, x_i> >= lambda g_k ||x_k|| ||x_i|| > 0.
-3. So y_i d/dt <w_j, x_i> has the sign of v_j, from either side of the kink: whether sample i
+1. y_i y_k <x_i, x_k> = <u_i, u_k> and ||u_i|| = ||x_i||, so the cosines agree pair by pair; the
+   smallest of them is lambda.  Hence y_i y_k <x_i, x_k> >= lambda ||x_i|| ||x_k||.
+2. On the kink, d/dt <w_j, x_i> = v_j sum over active k of g_k y_k <x_k, x_i> (in words).
+3. Multiply by y_i: every term is g_k y_k y_i <x_k, x_i> >= lambda g_k ||x_k|| ||x_i|| > 0.
+4. So y_i d/dt <w_j, x_i> has the sign of v_j, from either side of the kink: whether sample i
    itself counts as active changes the sum by g_i y_i^2 ||x_i||^2 >= 0.  Both sides cross: no
    sliding.
-4. Balance keeps |v_j| = ||w_j|| > 0, so sign v_j is constant and the direction of crossing of the
-   pair is the same at every crossing: there is at most one.
+5. v_j^2 - ||w_j||^2 stays zero, so |v_j| = ||w_j||, which vanishes at no finite time because its
+   logarithm has a bounded speed (in words); sign v_j is constant.
+6. So the pair crosses the kink in one direction only, and its activity a in {0, 1} is monotone:
+   its switches number |a(end) - a(start)|.  If no sample is active, the neuron rests (in words).
 
 Numerical check
 ---------------
-``check()`` counts switches of random separable problems.  With lambda < 0 the statement is false:
-pairs of the digits 3 against 8 switch repeatedly and slide.
+``Statement.check`` takes the cosines of all pairs of the sample, and counts the switches of each
+pair among the kinks of the flow.  ``check()`` here shows that the hypothesis matters: at
+lambda < 0 pairs of the digits 3 against 8 switch repeatedly and slide.
 
 References
 ----------
@@ -42,41 +52,69 @@ ICLR 2024 (arXiv 2307.12851).
 
 from __future__ import annotations
 
+import itertools
+
 import sympy as sp
 
 import overalign as oa
 from overalign.data import read_sample
+from overalign.derivation import Derivation, report
+from overalign.statements.quantities import QUANTITIES
+
+LABELS = (-1, 1)
 
 
-def derive() -> list[str]:
-    """Check the steps by computer algebra; raises ArithmeticError at a step that fails."""
-    g_i, g_k, rest, norm_i, norm_k, level = sp.symbols(
-        "g_i g_k rest norm_i norm_k lambda", positive=True
+def derive() -> Derivation:
+    """The definition, the signs on a kink, and the count."""
+    proof = Derivation("Every pair of a neuron and a sample switches at most once")
+    _definition(proof)
+    _signs_on_a_kink(proof)
+    _constant_sign(proof)
+    counts = [abs(after - before) for before, after in itertools.product((0, 1), repeat=2)]
+    proof.ends_with("switches_at_most_once", sp.Max(*counts))
+    return proof
+
+
+def _definition(proof: Derivation) -> None:
+    """Of any two inputs, in the plane that they span; of three inputs, the smallest cosine."""
+    x_i, x_k = (sp.Matrix(sp.symbols(f"{name}_1:3", real=True)) for name in "ik")
+    cosine = x_i.dot(x_k) / (x_i.norm() * x_k.norm())
+    for y_i, y_k in itertools.product(LABELS, repeat=2):
+        u_i, u_k = y_i * x_i, y_k * x_k
+        proof.equal(
+            f"y_i y_k cos(x_i, x_k) = cos(u_i, u_k) for labels {y_i}, {y_k}",
+            y_i * y_k * cosine,
+            u_i.dot(u_k) / (u_i.norm() * u_k.norm()),
+        )
+    lam = QUANTITIES["separability"].symbol
+    second, third = sp.symbols("second third", nonnegative=True)  # what other pairs have more
+    proof.ends_with("separability_of_the_sample", sp.Min(lam, lam + second, lam + third))
+
+
+def _signs_on_a_kink(proof: Derivation) -> None:
+    g, rest, norm_i, norm_k, level, output = sp.symbols(
+        "g rest norm_i norm_k lambda v", positive=True
     )
-    # <x_k, x_i> is y_i y_k (lambda ||x_i|| ||x_k|| + rest) with rest >= 0, by the assumption.
-    steps = []
-    for y_i in (-1, 1):
-        for y_k in (-1, 1):
-            product = y_i * y_k * (level * norm_i * norm_k + rest)
-            term = sp.expand(y_i * g_k * y_k * product)
-            _require(term.is_positive, f"step 2 for y_i={y_i}, y_k={y_k}")
-        own = sp.expand(y_i * g_i * y_i * norm_i**2)
-        _require(own.is_positive, f"step 3 for y_i={y_i}")
-    steps.append("2: y_i c_k <x_k, x_i> > 0 for all four pairs of labels")
-    steps.append("3: counting sample i itself adds a positive term: both sides cross the same way")
-    t = sp.Symbol("t")
-    weights, drive = (sp.Matrix(sp.symbols(f"{name}_1:4")) for name in "wG")
-    output = sp.Symbol("v")
-    moved, carried = weights + t * output * drive, output + t * weights.dot(drive)  # w', v' to O(t)
-    balance = sp.diff(carried**2 - moved.dot(moved), t).subs(t, 0)
-    _require(sp.simplify(balance) == 0, "step 4")
-    steps.append("4: d/dt (v_j^2 - ||w_j||^2) = 0, so the sign of v_j is constant")
-    return steps
+    for y_i, y_k, sign in itertools.product(LABELS, repeat=3):
+        # by 1, <x_k, x_i> is y_i y_k times (lambda ||x_i|| ||x_k|| + something not negative)
+        product = y_i * y_k * (level * norm_i * norm_k + rest)
+        speed = sign * output * g * y_k * product
+        least = output * g * level * norm_i * norm_k
+        proof.at_least_zero(
+            f"sample k pushes <w, x_i> towards y_i sign(v), y = ({y_i}, {y_k}), sign(v) = {sign}",
+            y_i * sign * speed - least,
+        )
+    for y_i, sign in itertools.product(LABELS, repeat=2):
+        own = sign * output * g * y_i * norm_i**2
+        proof.at_least_zero(f"so does i itself, y_i = {y_i}, sign(v) = {sign}", y_i * sign * own)
 
 
-def _require(holds: bool | None, step: str) -> None:
-    if not holds:
-        raise ArithmeticError(f"{step} does not hold")
+def _constant_sign(proof: Derivation) -> None:
+    s, output = sp.symbols("s v", real=True)
+    weights, drive = (sp.Matrix(sp.symbols(f"{name}_1:4", real=True)) for name in "wG")
+    moved, carried = weights + s * output * drive, output + s * weights.dot(drive)  # to order s
+    speed = sp.diff(carried**2 - moved.dot(moved), s).subs(s, 0)
+    proof.equal("v^2 - ||w||^2 is conserved", speed, 0)
 
 
 def check(instances: int = 10) -> tuple[int, int]:
@@ -98,6 +136,6 @@ def _most_switches(sample: oa.Sample, network: oa.Network, log_alpha: float) -> 
 
 
 if __name__ == "__main__":
-    print(*derive(), sep="\n")
+    print(report(derive()))
     separable, digits = check()
     print(f"switches of one pair: at most {separable} on separable problems, {digits} on digits")

@@ -6,7 +6,8 @@ from typing import Any
 
 import sympy as sp
 
-from .hypotheses import BALANCED, IN_CLASS, LABELS, LOGISTIC, SEPARABLE, SORTED, TINY_SCALE
+from . import on_the_flow as flow
+from .hypotheses import BALANCED, IN_CLASS, LABELS, LOGISTIC, SEPARABLE, SORTED, TINY_SCALE, TWO_CLASSES
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
 from .statement import Hypothesis, Provenance, Statement
@@ -50,6 +51,8 @@ _MISALIGNMENT = E_LIT / X / (1 + sp.sqrt(ZETA_LIT)) + 2 * sp.sqrt(ZETA_LIT) * sp
     -2 * sp.sqrt(ZETA_LIT) * X * beta * (t - t_1)
 )
 
+ERROR_QUANTITIES = ("width", "x_max", "W_max", "log_alpha")
+WINDOW_QUANTITIES = ("largest_class_norm", *ERROR_QUANTITIES, "beta")
 _OF_ALIGNMENT = ("width", "class_norm", "x_max", "W_max", "log_alpha", "time", "t_1", "beta")
 
 
@@ -70,6 +73,7 @@ def _alignment(name: str, title: str, zeta: Any, provenance: Provenance, place: 
             *(SMALL, Hypothesis("zeta > 0", zeta > 0)),
         ),
         defaults={"beta": 1.0},
+        measure=flow.cosines(with_n="n" in names),
     )
 
 
@@ -87,7 +91,9 @@ STATEMENTS = (
         quantities=chosen("class_size", "x_min", "separability"),
         place="theory.md 1.1",
         provenance="ours",
-        hypotheses=(Hypothesis("pairs of the class have cosines >= lambda >= 0", lam >= 0),),
+        hypotheses=(TWO_CLASSES, Hypothesis("pairs of the class have cosines >= lambda >= 0", lam >= 0)),
+        measure=flow.keeping(flow.class_norms, "class_size", "x_min", "separability"),
+        tolerance=1e-12,
     ),
     Statement(
         name="class_norm_at_most",
@@ -98,6 +104,9 @@ STATEMENTS = (
         quantities=chosen("class_size", "x_max"),
         place="theory.md 1.1",
         provenance="ours",
+        measure=flow.keeping(flow.class_norms, "class_size", "x_max"),
+        hypotheses=(TWO_CLASSES,),
+        tolerance=1e-12,
     ),
     Statement(
         name="separability_of_the_sample",
@@ -108,6 +117,9 @@ STATEMENTS = (
         quantities=chosen("separability"),
         place="paper, Assumption 4.1; theory.md 1.1",
         provenance="paper",
+        measure=flow.separability,
+        scale="absolute",
+        tolerance=1e-12,
     ),
     Statement(
         name="balancedness",
@@ -118,6 +130,8 @@ STATEMENTS = (
         quantities=chosen("imbalance", "log_growth"),
         place="theory.md 1.2 and 3.4",
         provenance="paper",
+        measure=flow.imbalance,
+        scale="absolute",
     ),
     Statement(
         name="gram_conservation",
@@ -128,7 +142,9 @@ STATEMENTS = (
         quantities=chosen("gap", "log_growth"),
         place="theory.md 3.4",
         provenance="ours",
-        hypotheses=(BALANCED, LABELS),
+        hypotheses=(LABELS, SEPARABLE, BALANCED),
+        measure=flow.of_both_classes(flow.closing_pairs),
+        tolerance=1e-5,
     ),
     Statement(
         name="switches_at_most_once",
@@ -140,6 +156,7 @@ STATEMENTS = (
         place="theory.md 2.4",
         provenance="ours",
         hypotheses=(LABELS, SEPARABLE, BALANCED),
+        measure=flow.switches,
     ),
     Statement(
         name="norm_growth",
@@ -152,6 +169,8 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, IN_CLASS),
         defaults={"beta": 1.0},
+        measure=flow.of_both_classes(flow.log_norms),
+        scale="log",
     ),
     Statement(
         name="norm_in_the_window",
@@ -163,6 +182,8 @@ STATEMENTS = (
         place="theory.md (2.1)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
+        measure=flow.largest_log_norm,
+        scale="log",
     ),
     Statement(
         name="output_in_the_window",
@@ -174,6 +195,7 @@ STATEMENTS = (
         place="theory.md (2.1)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
+        measure=flow.largest_output,
     ),
     Statement(
         name="window",
@@ -184,8 +206,10 @@ STATEMENTS = (
         quantities=chosen("n", "width", "x_max", "log_alpha", "beta"),
         place="paper, t_alpha; theory.md 2.1",
         provenance="reconstructed",
-        hypotheses=(SMALL,),
+        hypotheses=(TWO_CLASSES, SMALL),
         defaults={"beta": 1.0},
+        measure=flow.phase_time("T", "n", "width", "x_max", "log_alpha", "beta"),
+        tolerance=1e-12,
     ),
     Statement(
         name="longer_window",
@@ -193,11 +217,13 @@ STATEMENTS = (
         left="T_G",
         direction="equal",
         expression=_WINDOW,
-        quantities=chosen("width", "largest_class_norm", "x_max", "W_max", "log_alpha", "beta"),
+        quantities=chosen(*WINDOW_QUANTITIES),
         place="theory.md (2.2)",
         provenance="ours",
-        hypotheses=(SMALL,),
+        hypotheses=(TWO_CLASSES, SMALL),
         defaults={"beta": 1.0},
+        measure=flow.phase_time("T_G", *WINDOW_QUANTITIES),
+        tolerance=1e-12,
     ),
     Statement(
         name="transient_time",
@@ -208,8 +234,10 @@ STATEMENTS = (
         quantities=chosen("width", "class_norm", "log_alpha", "beta"),
         place="theory.md 2.5 (b)",
         provenance="ours",
-        hypotheses=(SMALL,),
+        hypotheses=(TWO_CLASSES, SMALL),
         defaults={"beta": 1.0},
+        measure=flow.phase_time("T_plus", "width", "class_norm", "log_alpha", "beta"),
+        tolerance=1e-12,
     ),
     Statement(
         name="directional_error_literature",
@@ -217,13 +245,14 @@ STATEMENTS = (
         left=r"\lVert u_j'-\mathrm{sign}(v_j)\,P\,x_a(u_j)\rVert",
         direction="at_most",
         expression=E_LIT,
-        quantities=chosen("n", "width", "x_max", "W_max", "log_alpha"),
+        quantities=chosen("n", *ERROR_QUANTITIES),
         place="theory.md 2.2, E_lit",
         provenance="reconstructed",
         hypotheses=(
             *(LABELS, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
             Hypothesis("alpha sqrt(h) x_max W_max^2 <= 1", F <= 1),
         ),
+        measure=flow.directional_error(False, "n", *ERROR_QUANTITIES),
     ),
     Statement(
         name="directional_error_logistic",
@@ -231,10 +260,11 @@ STATEMENTS = (
         left=r"\lVert u_j'-\mathrm{sign}(v_j)\,P\,x_a(u_j)\rVert",
         direction="at_most",
         expression=E_LOG,
-        quantities=chosen("n", "width", "x_max", "W_max", "log_alpha"),
+        quantities=chosen("n", *ERROR_QUANTITIES),
         place="theory.md 2.2, E_log",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
+        measure=flow.directional_error(False, "n", *ERROR_QUANTITIES),
     ),
     Statement(
         name="directional_error_of_a_class",
@@ -242,10 +272,11 @@ STATEMENTS = (
         left=r"\lVert u_j'-\mathrm{sign}(v_j)\,P\,x_+\rVert",
         direction="at_most",
         expression=E_CLS,
-        quantities=chosen("width", "class_norm", "x_max", "W_max", "log_alpha"),
+        quantities=chosen("class_norm", *ERROR_QUANTITIES),
         place="theory.md 2.2, E_cls",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t_1 <= t <= T_G")),
+        measure=flow.directional_error(True, "class_norm", *ERROR_QUANTITIES),
     ),
     _alignment(
         "phase1_alignment",
@@ -283,6 +314,7 @@ STATEMENTS = (
         ),
         says_nothing=Hypothesis("the bound is at least 1", _MISALIGNMENT >= 1),
         defaults={"beta": 1.0},
+        measure=flow.cosines(with_n=True, misalignment=True),
     ),
     Statement(
         name="sorting_time",
@@ -316,6 +348,7 @@ STATEMENTS = (
             Hypothesis("the bound is at most T_G", _SORTED_BY <= _WINDOW),
         ),
         defaults={"beta": 1.0},
+        measure=flow.of_both_classes(flow.sorting),
     ),
     Statement(
         name="angle_exponent_at_the_window",
@@ -327,6 +360,8 @@ STATEMENTS = (
         place="paper, Corollary 5.3; theory.md 2.5 (a)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
+        measure=flow.of_both_classes(flow.power_at_window),
+        tolerance=1e-2,
     ),
     Statement(
         name="angle_exponent_at_the_transient_time",
@@ -338,6 +373,8 @@ STATEMENTS = (
         place="paper, Corollary 5.3; theory.md 2.5 (b)",
         provenance="reconstructed",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
+        measure=flow.of_both_classes(flow.power_at_transient_time),
+        tolerance=1e-2,
     ),
     Statement(
         name="angle_exponent_at_the_onset",
@@ -349,6 +386,8 @@ STATEMENTS = (
         place="theory.md 2.5 (c)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
+        measure=flow.of_both_classes(flow.power_at_onset),
+        tolerance=1e-2,
     ),
     Statement(
         name="angle_at_the_transient_time",
@@ -369,6 +408,7 @@ STATEMENTS = (
             Hypothesis("t_1 is at most T_G and T_+"),
         ),
         defaults={"beta": 1.0},
+        measure=flow.of_both_classes(flow.angles_at_transient_time),
     ),
     Statement(
         name="half_angle",
@@ -382,5 +422,6 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SORTED),
         defaults={"beta": 1.0},
+        measure=flow.of_both_classes(flow.half_angles),
     ),
 )

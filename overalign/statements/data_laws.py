@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from ..special import NoncentralFCdf, NoncentralTSurvival
+from . import on_draws as draws
 from .hypotheses import MIXTURE, UNCONDITIONED
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
@@ -39,6 +40,9 @@ STATEMENTS = (
             Hypothesis("0 < phi", phi > 0),
             Hypothesis("phi < pi", phi < sp.pi),
         ),
+        measure=draws.class_mean_angles,
+        scale="absolute",
+        tolerance=0.05,
     ),
     Statement(
         name="class_mean_angle_centre",
@@ -49,7 +53,9 @@ STATEMENTS = (
         quantities=chosen("dimension", "class_size", "kappa", "sigma"),
         place="theory.md 6.1",
         provenance="ours",
-        hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("kappa > 0", kappa > 0), Hypothesis("d is large")),
+        hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("kappa > 0", kappa > 0), Hypothesis("d >= 20", d >= 20)),
+        measure=draws.median_class_mean_angle,
+        tolerance=0.1,
     ),
     Statement(
         name="pair_violates",
@@ -58,10 +64,27 @@ STATEMENTS = (
         direction="at_most",
         expression=PAIR,
         quantities=chosen("kappa", "sigma", "dimension", "separability"),
-        place="theory.md 6.2 (equal at lambda = 0)",
+        place="theory.md 6.2",
         provenance="ours",
         hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
         defaults={"separability": 0.0},
+        measure=draws.violating_pairs,
+        scale="absolute",
+        tolerance=0.03,
+    ),
+    Statement(
+        name="pair_violates_at_zero",
+        title="The law of orthogonality of a pair",
+        left=r"P(y_iy_k\langle x_i,x_k\rangle\le0)",
+        direction="equal",
+        expression=NoncentralFCdf(1, d, d, 2 * kappa**2 / sigma**2),
+        quantities=chosen("kappa", "sigma", "dimension"),
+        place="theory.md 6.2",
+        provenance="ours",
+        hypotheses=(MIXTURE, UNCONDITIONED),
+        measure=draws.pairs_at_zero,
+        scale="absolute",
+        tolerance=0.05,
     ),
     Statement(
         name="sample_is_separable",
@@ -75,5 +98,8 @@ STATEMENTS = (
         hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
         says_nothing=Hypothesis("the bound is not positive", 1 - n * (n - 1) / 2 * PAIR <= 0),
         defaults={"separability": 0.0},
+        measure=draws.separable_samples,
+        scale="absolute",
+        tolerance=0.05,
     ),
 )

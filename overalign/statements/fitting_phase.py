@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy as sp
 from sympy.codegen.cfunctions import expm1
 
+from . import on_the_flow as flow
 from .hypotheses import BALANCED, LABELS, LOGISTIC, SEPARABLE, TINY_SCALE, TWO_CLASSES
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
@@ -32,6 +33,10 @@ LOG_SIZE_HIGH = sp.log(sp.log(2 * n_plus / eta) / (mu * x_min))
 RISK_GROWS = Hypothesis("eta is below 2 n_+", eta < 2 * n_plus)
 
 
+_AT_LEAST = ("class_norm", "x_max", "class_size", "eta", "t_a", "log_size", "beta")
+_AT_MOST = ("x_min", "class_size", "eta", "t_a", "log_size", "separability", "mu", "beta")
+_BY_THE_RATE = ("x_min", "eta", "log_size", "separability", "beta")
+
 STATEMENTS = (
     Statement(
         name="conic_hull",
@@ -43,6 +48,7 @@ STATEMENTS = (
         place="paper, before Theorem 5.2; theory.md 3.2",
         provenance="reconstructed",
         hypotheses=(TWO_CLASSES, Hypothesis("min psi_j >= 0 over live neurons", psi_min >= 0)),
+        measure=flow.of_both_classes(flow.hull),
     ),
     Statement(
         name="conic_hull_after_sorting",
@@ -54,6 +60,7 @@ STATEMENTS = (
         place="theory.md (3.1)",
         provenance="ours",
         hypotheses=(LABELS, BALANCED, SORTED, Hypothesis("min psi_j(t_1) >= 0", psi_min >= 0)),
+        measure=flow.of_both_classes(flow.hull_after_sorting),
     ),
     Statement(
         name="inheritance",
@@ -66,6 +73,7 @@ STATEMENTS = (
         provenance="reconstructed",
         hypotheses=(LABELS, BALANCED, SORTED, SEPARABLE),
         says_nothing=Hypothesis("the bound is negative", sp.cos(theta_max) < 0),
+        measure=flow.of_both_classes(flow.inherited),
     ),
     Statement(
         name="limit_of_small_scales",
@@ -77,6 +85,7 @@ STATEMENTS = (
         place="theory.md 3.5",
         provenance="ours",
         hypotheses=(LABELS, SEPARABLE, BALANCED, TINY_SCALE),
+        measure=flow.of_both_classes(flow.alignment_at_tiny_scale),
     ),
     Statement(
         name="stopping_time_at_least",
@@ -84,11 +93,12 @@ STATEMENTS = (
         left=r"t_\eta",
         direction="at_least",
         expression=t_a + (LOG_SIZE_LOW - log_size) / (2 * X * beta),
-        quantities=chosen("class_norm", "x_max", "class_size", "eta", "t_a", "log_size", "beta"),
+        quantities=chosen(*_AT_LEAST),
         place="theory.md (3.3)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, BELOW_START),
         defaults={"beta": 1.0},
+        measure=flow.stopping_time(False, *_AT_LEAST),
     ),
     Statement(
         name="stopping_time_at_most",
@@ -97,9 +107,7 @@ STATEMENTS = (
         direction="at_most",
         expression=t_a
         + sp.log(2) / (mu * sp.sqrt(lam) * x_min * eta * beta) * (LOG_SIZE_HIGH - log_size),
-        quantities=chosen(
-            "x_min", "class_size", "eta", "t_a", "log_size", "separability", "mu", "beta"
-        ),
+        quantities=chosen(*_AT_MOST),
         place="theory.md (3.4)",
         provenance="ours",
         hypotheses=(
@@ -111,6 +119,7 @@ STATEMENTS = (
             Hypothesis("every neuron has a positive cosine to every sample of the class", mu > 0),
         ),
         defaults={"beta": 1.0},
+        measure=flow.stopping_time(False, *_AT_MOST),
     ),
     Statement(
         name="stopping_time_by_the_rate",
@@ -118,11 +127,12 @@ STATEMENTS = (
         left=r"t_\eta-t_a",
         direction="at_most",
         expression=4 * sp.log(2) ** 2 / (sp.exp(log_size) * lam * x_min**2 * eta * beta),
-        quantities=chosen("x_min", "eta", "log_size", "separability", "beta"),
+        quantities=chosen(*_BY_THE_RATE),
         place="theory.md (3.5)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, POSITIVE),
         defaults={"beta": 1.0},
+        measure=flow.stopping_time(True, *_BY_THE_RATE),
     ),
     Statement(
         name="stopping_time_slope",
@@ -135,5 +145,6 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
         defaults={"beta": 1.0},
+        measure=flow.of_both_classes(flow.stopping_slope),
     ),
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import sympy as sp
 
 from .. import excess_error
 from ..special import OptimalConeAngle, Phi, density
+from . import on_draws as draws
 from .hypotheses import MIXTURE, TWO_CLASSES, UNCONDITIONED
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
@@ -87,7 +87,14 @@ _SCALING_LAWS: tuple[tuple[str, str, Any, tuple[str, ...], str, Provenance], ...
     ),
 )
 
-_PSI = {"Psi": ("theta_c", np.arccos)}
+_OPTIMUM = (
+    *("q", "kappa", "sigma", "dimension", "class_size", "width", "class_norm", "t_1", "beta"),
+)
+_OPTIMUM_PAPER = (
+    *("q", "kappa", "sigma", "n", "dimension", "class_size", "width", "class_norm"),
+    *("x_max", "W_max"),
+)
+_PSI = {"Psi": ("theta_c", sp.acos)}
 
 STATEMENTS = (
     Statement(
@@ -100,6 +107,9 @@ STATEMENTS = (
         place="theory.md 4.1",
         provenance="ours",
         hypotheses=(MIXTURE,),
+        measure=draws.errors_of_directions,
+        scale="absolute",
+        tolerance=0.03,
     ),
     Statement(
         name="over_alignment",
@@ -113,6 +123,8 @@ STATEMENTS = (
         hypotheses=(MIXTURE,),
         given_as=_PSI,
         numeric=excess_error.over_alignment,
+        measure=draws.least_error,
+        floor=1e-12,
     ),
     Statement(
         name="distance_to_the_cone",
@@ -125,6 +137,9 @@ STATEMENTS = (
         provenance="ours",
         given_as=_PSI,
         hypotheses=(MIXTURE,),
+        measure=draws.distance,
+        scale="absolute",
+        tolerance=1e-8,
     ),
     Statement(
         name="over_alignment_slope",
@@ -137,6 +152,8 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(MIXTURE, Hypothesis("theta_c < phi", theta_c < phi)),
         given_as=_PSI,
+        measure=draws.slope,
+        tolerance=1e-4,
     ),
     Statement(
         name="over_fitting_at_most",
@@ -150,6 +167,7 @@ STATEMENTS = (
         hypotheses=(MIXTURE, IN_CONE),
         given_as=_PSI,
         numeric=excess_error.over_fitting_in_cone,
+        measure=draws.over_fitting,
     ),
     Statement(
         name="over_fitting_lipschitz",
@@ -171,6 +189,7 @@ STATEMENTS = (
             sp.sqrt(2 / sp.pi) * ratio * sp.sin(phi) * sp.sin(theta_c) >= 1,
         ),
         given_as=_PSI,
+        measure=draws.over_fitting,
     ),
     Statement(
         name="rademacher_complexity",
@@ -183,6 +202,8 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(MIXTURE, AXIS_APART, UNCONDITIONED, NARROW),
         given_as=_PSI,
+        measure=draws.rademacher,
+        tolerance=0.02,
     ),
     Statement(
         name="over_fitting_concentration",
@@ -202,6 +223,7 @@ STATEMENTS = (
         ),
         defaults={"lipschitz": 1.0, "delta": 0.05},
         given_as=_PSI,
+        measure=draws.uniform_deviation,
     ),
     Statement(
         name="margin_bound",
@@ -227,6 +249,7 @@ STATEMENTS = (
         ),
         defaults={"delta": 0.05},
         given_as=_PSI,
+        measure=draws.margin_errors,
     ),
     Statement(
         name="typical_error",
@@ -246,6 +269,9 @@ STATEMENTS = (
                 (ratio * sp.sin(phi) * sp.sin(theta)) ** 2 <= (d - 1) / 25,
             ),
         ),
+        measure=draws.typical_errors,
+        scale="absolute",
+        tolerance=0.01,
     ),
     Statement(
         name="largest_slope",
@@ -257,6 +283,8 @@ STATEMENTS = (
         place="paper, Eq. 24; theory.md (5.1)",
         provenance="ours",
         hypotheses=(MIXTURE, Hypothesis("phi < pi / 2", phi < sp.pi / 2)),
+        measure=draws.largest_slope,
+        tolerance=1e-3,
     ),
     Statement(
         name="optimal_cone_angle",
@@ -272,17 +300,22 @@ STATEMENTS = (
             Hypothesis("phi < pi / 2", phi < sp.pi / 2),
             Hypothesis("a is below the largest slope, (5.1)", a < LARGEST_SLOPE),
         ),
+        measure=draws.optimal_angle,
+        tolerance=1e-3,
     ),
     Statement(
         name="class_mean_is_optimal",
         title="No rule that sees one class beats its mean, on average",
-        left=r"\mathbb E[E(v)-E(\bar x_+)]",
+        left=r"\mathbb E[E(v)-E(\bar x_+)]/\mathbb E[E(\bar x_+)]",
         direction="at_least",
         expression=sp.Integer(0),
         quantities=(),
         place="theory.md 4.3",
         provenance="ours",
         hypotheses=(MIXTURE, UNCONDITIONED),
+        measure=draws.same_class_rules,
+        scale="absolute",
+        tolerance=0.02,
     ),
     Statement(
         name="optimal_log_alpha",
@@ -290,19 +323,7 @@ STATEMENTS = (
         left=r"\log\alpha^*",
         direction="equal",
         expression=PHI_SQUARED + 2 * sp.log(q) - sp.log(4 * sp.sqrt(h)) - 2 * X * beta * t_1,
-        quantities=chosen(
-            *(
-                "q",
-                "kappa",
-                "sigma",
-                "dimension",
-                "class_size",
-                "width",
-                "class_norm",
-                "t_1",
-                "beta",
-            )
-        ),
+        quantities=chosen(*_OPTIMUM),
         place="theory.md 5.3, half-angle form",
         provenance="ours",
         hypotheses=(
@@ -312,6 +333,9 @@ STATEMENTS = (
             Hypothesis("theta_c is of order sqrt(alpha), as at T_+"),
         ),
         defaults={"beta": 1.0, "q": 1.0},
+        measure=draws.scale_that_reaches("angle_at_the_transient_time", *_OPTIMUM),
+        scale="log",
+        tolerance=1e-2,
     ),
     Statement(
         name="optimal_log_alpha_of_the_paper",
@@ -324,10 +348,7 @@ STATEMENTS = (
         - sp.log(4 * n * sp.sqrt(h))
         - 2 * sp.log(x_max)
         - 2 * sp.log(W),
-        quantities=chosen(
-            *("q", "kappa", "sigma", "n", "dimension", "class_size", "width", "class_norm"),
-            *("x_max", "W_max"),
-        ),
+        quantities=chosen(*_OPTIMUM_PAPER),
         place="paper, Eq. 24; theory.md 5.3",
         provenance="reconstructed",
         hypotheses=(
@@ -337,6 +358,9 @@ STATEMENTS = (
             Hypothesis("theta_c is of order sqrt(alpha), as at T_+"),
         ),
         defaults={"q": 1.0},
+        measure=draws.scale_that_reaches("misalignment_in_the_window", *_OPTIMUM_PAPER),
+        scale="log",
+        tolerance=1e-2,
     ),
     *(
         Statement(
@@ -363,6 +387,9 @@ STATEMENTS = (
         provenance="paper",
         hypotheses=(Hypothesis("the network is homogeneous of this degree"),),
         defaults={"degree": 2.0},
+        measure=draws.multipliers,
+        scale="log",
+        tolerance=1e-9,
     ),
     Statement(
         name="learning_rate_of_the_multiplier",
@@ -374,5 +401,8 @@ STATEMENTS = (
         place="paper, Proposition B.1 for L = 2; theory.md 5.1 for any L",
         provenance="ours",
         hypotheses=(Hypothesis("the network is homogeneous"),),
+        measure=draws.rates,
+        scale="log",
+        tolerance=1e-6,
     ),
 )

@@ -9,22 +9,26 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ProblemError
-from ..observation import Problem
+from ..errors import EnclosureError, ProblemError, ScopeError
+from ..observation import Measured, Problem
+from ..problem import GaussianMixture, Loss, Network, Sample
 from ..special import compiled
+from ..verdicts import Direction, Judgement, Scale, Verdict, compare
+
+if TYPE_CHECKING:
+    from ..enclosure import Certificate, Enclosure
 
 __all__ = ["Hypothesis", "Quantity", "Statement"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
-Direction: TypeAlias = Literal["equal", "at_most", "at_least"]
 Provenance: TypeAlias = Literal["paper", "reconstructed", "ours"]
 
 _RELATIONS = {"equal": "=", "at_most": r"\le", "at_least": r"\ge"}
@@ -156,9 +160,19 @@ class Statement:
     defaults : mapping
         Values of quantities that may be left out.
     given_as : mapping
-        Other keywords for a quantity, each (quantity, function of the value).
+        Other keywords for a quantity, each (quantity, SymPy function of the value).
     numeric : callable, optional
         Of the quantities by keyword; where the expression would lose digits.
+    measure : callable, optional
+        Of a `Problem`: the left side where the statement speaks, with the quantities there, as
+        `Measured`. It raises ScopeError where there is nothing to measure. Without it only sweeps
+        over many problems can decide.
+    tolerance : float
+        By how much an equation may be off, or a bound be missed, before it counts as broken.
+    scale : {"relative", "absolute", "log"}
+        What the tolerance is relative to: the formula, or 1; "log" where the left side is one.
+    floor : float
+        Values of the formula below it count as that large.
 
     Examples
     --------
@@ -178,8 +192,12 @@ class Statement:
     hypotheses: tuple[Hypothesis, ...] = ()
     says_nothing: Hypothesis | None = None
     defaults: Mapping[str, float] = field(default_factory=dict)
-    given_as: Mapping[str, tuple[str, Callable[[Any], Any]]] = field(default_factory=dict)
+    given_as: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     numeric: Callable[..., Any] | None = None
+    measure: Callable[[Problem], Measured] | None = None
+    tolerance: float = 1e-6
+    scale: Scale = "relative"
+    floor: float = 0.0
 
     def __post_init__(self) -> None:
         known = {quantity.symbol for quantity in self.quantities}
@@ -258,7 +276,10 @@ class Statement:
             if keyword in given:
                 if name in given:
                     raise ProblemError(f"{self.name}: give {keyword} or {name}, not both")
-                given[name] = convert(np.asarray(given.pop(keyword), dtype=np.float64))
+                value = np.asarray(given.pop(keyword), dtype=np.float64)
+                symbol = sympy.Symbol(keyword)
+                with np.errstate(invalid="ignore"):
+                    given[name] = compiled((symbol,), convert(symbol))(value)
         names = [quantity.name for quantity in self.quantities]
         self._require_names(given, names)
         found = {}
@@ -308,7 +329,300 @@ class Statement:
         return lambda **values: formula(*values.values())
 
     def _compiled(self, expression: Any) -> Callable[..., Any]:
-        return compiled([quantity.symbol for quantity in self.quantities], expression)
+        return compiled(tuple(quantity.symbol for quantity in self.quantities), expression)
+
+    # ------------------------------------------------------------ on a problem
+
+    def broken_by(self, problem: Problem) -> list[str]:
+        """The hypotheses on data, network and loss that a problem breaks, in words."""
+        return [
+            hypothesis.words
+            for hypothesis in self.hypotheses
+            if hypothesis.holds is not None and not hypothesis.holds(problem)
+        ]
+
+    def on(
+        self,
+        sample: Sample,
+        network: Network,
+        log_alpha: float,
+        *,
+        label: int = 1,
+        outside: Literal["raise", "keep"] = "raise",
+        eta: float = 0.05,
+        loss: Loss | None = None,
+        mixture: GaussianMixture | None = None,
+    ) -> Statement:
+        """The statement with the quantities filled in that data and network fix.
+
+        Parameters
+        ----------
+        sample, network, log_alpha
+        label : {1, -1}
+            The class that statements about one class are about.
+        outside : {"raise", "keep"}
+            What happens if the problem breaks a hypothesis.
+        eta, loss, mixture
+            As for `Problem`.
+
+        Returns
+        -------
+        Statement
+            The same one; what is filled in has become a default.
+
+        Raises
+        ------
+        ProblemError
+            The problem breaks a hypothesis on data, network or loss.
+
+        Examples
+        --------
+        >>> from overalign import GaussianMixture, Network, statements
+        >>> sample = GaussianMixture(20, kappa=3.0, sigma=0.3).sample(8, seed=0)
+        >>> bound = statements.phase1_alignment.on(sample, Network.random(16, 20, 0), -20.0)
+        >>> bound
+        <statement phase1_alignment(time, t_1; ...): Neurons align in phase 1>
+        >>> round(bound(time=1.0, t_1=0.5), 3)
+        0.62
+        """
+        given = {} if loss is None else {"loss": loss}
+        problem = Problem(sample, network, log_alpha, eta=eta, mixture=mixture, **given)
+        broken = self.broken_by(problem)
+        if broken and outside == "raise":
+            raise ProblemError(
+                f"{self.name}: the problem breaks the hypothesis that {broken[0]}; "
+                "outside='keep' fills the formula in all the same"
+            )
+        names = {quantity.name for quantity in self.quantities}
+        facts = {name: value for name, value in problem.facts(label).items() if name in names}
+        return replace(self, defaults={**self.defaults, **facts})
+
+    def check(self, problem: Problem) -> Verdict:
+        """The statement held against what is measured on a problem.
+
+        Returns
+        -------
+        Verdict
+            Decided where the measured side and the formula differ by more than the error of the
+            measurement; the formula is enclosed, in ball arithmetic, where that is closest.
+
+        Examples
+        --------
+        >>> from overalign import GaussianMixture, Network, statements
+        >>> from overalign.observation import Problem
+        >>> sample = GaussianMixture(6, kappa=3.0, sigma=0.3).sample(8, seed=0)
+        >>> problem = Problem(sample, Network.random(8, 6, 0), -20.0)
+        >>> statements.norm_growth.check(problem).judgement.name
+        'HOLDS'
+        """
+        broken = self.broken_by(problem)
+        if broken:
+            return self._out_of_scope(f"broken: {broken[0]}")
+        if self.measure is None:
+            return self._out_of_scope("one problem does not decide it: it takes a sweep over many")
+        try:
+            measured = self.measure(problem)
+            inside, reason = self._in_scope(measured)
+        except ScopeError as error:
+            return self._out_of_scope(str(error))
+        if not inside.any():
+            return self._out_of_scope(reason)
+        return self._verdict(measured, inside)
+
+    def _out_of_scope(self, reason: str) -> Verdict:
+        return Verdict(self.name, Judgement.OUT_OF_SCOPE, self.provenance, reason)
+
+    def _in_scope(self, measured: Measured) -> tuple[NDArray[np.bool_], str]:
+        """The points at which the statement says something, and why others are left out."""
+        for quantity in self.quantities:
+            if quantity.name in measured.parameters:
+                objection = quantity.objection(measured.parameters[quantity.name])
+                if objection:
+                    raise ScopeError(objection)
+        given = self._of_points(measured)
+        size = measured.value.shape
+        inside, reason = np.ones(size, dtype=bool), "there is no point to compare at"
+        for hypothesis in self.hypotheses:
+            if hypothesis.condition is not None:
+                holds = np.broadcast_to(self._truth(hypothesis.condition, given), size)
+                if inside.any() and not (inside & holds).any():
+                    reason = f"nowhere {hypothesis.words}"
+                inside = inside & holds
+        if self.says_nothing is not None and inside.any():
+            silent = np.broadcast_to(self._truth(self.says_nothing.condition, given), size)
+            inside = inside & ~silent
+            reason = f"it says nothing: {self.says_nothing.words}"
+        return inside, reason
+
+    def _of_points(self, measured: Measured) -> dict[str, FloatArray]:
+        """Every quantity at every point, in order."""
+        given = dict(self.defaults) | dict(measured.parameters)
+        self._require_names(measured.parameters, [quantity.name for quantity in self.quantities])
+        return {q.name: np.asarray(given[q.name], dtype=np.float64) for q in self.quantities}
+
+    def _verdict(self, measured: Measured, inside: NDArray[np.bool_]) -> Verdict:
+        points = np.flatnonzero(inside)
+        given = {
+            name: np.broadcast_to(value, inside.shape)[points]
+            for name, value in self._of_points(measured).items()
+        }
+        with np.errstate(all="ignore"):
+            formula = np.broadcast_to(
+                np.asarray(self._function(**given), dtype=np.float64), points.shape
+            )
+        value, error = measured.value[points], measured.error[points]
+        error = error + 32.0 * np.finfo(np.float64).eps * np.abs(formula)
+        found = compare(
+            self.direction, value, formula, error, self.tolerance, self.scale, self.floor
+        )
+        k = found.decisive
+        witness = {"measured": float(value[k]), "formula": float(formula[k])}
+        witness |= {name: float(array[k]) for name, array in given.items()}
+        witness |= {name: float(array[points[k]]) for name, array in measured.where.items()}
+        judgement, reason = self._certified(found.judgement, value[k], error[k], given, k)
+        return Verdict(
+            self.name,
+            judgement,
+            self.provenance,
+            reason or measured.how,
+            points=points.size,
+            unresolved=int(found.unresolved.sum()),
+            touches=int(found.touches.sum()),
+            slack=float(found.slack[k]),
+            tightness=float(np.max(np.where(found.unresolved, 0.0, found.tightness))),
+            error=float(error[k]),
+            witness=witness,
+        )
+
+    def _certified(
+        self,
+        judgement: Judgement,
+        value: float,
+        error: float,
+        given: dict[str, FloatArray],
+        k: int,
+    ) -> tuple[Judgement, str]:
+        """The judgement with the formula enclosed at the decisive point, and why it changed."""
+        if judgement not in (Judgement.HOLDS, Judgement.FAILS):
+            return judgement, "the error does not tell the two sides apart"
+        from ..enclosure import enclose
+
+        try:
+            ball = enclose(self.expression, {q.symbol: float(given[q.name][k]) for q in self.quantities})
+        except EnclosureError as problem:
+            return Judgement.INCONCLUSIVE, f"the formula is not enclosed: {problem}"
+        ends = np.array([ball.low, ball.high])
+        both = np.full(2, value)
+        found = compare(
+            self.direction, both, ends, np.full(2, error), self.tolerance, self.scale, self.floor
+        )
+        agrees = found.fails if judgement is Judgement.FAILS else ~found.fails
+        if agrees.all():
+            return judgement, ""
+        return Judgement.INCONCLUSIVE, f"float64 has lost the formula's digits: it is {ball}"
+
+    # ------------------------------------------------------------ certified
+
+    def enclose(self, *, digits: int = 30, **values: Any) -> Enclosure:
+        """An interval that holds the formula's value for certain.
+
+        Parameters
+        ----------
+        digits : int
+            To be right, for values that are points.
+        **values : int, float, Fraction, str or (low, high)
+            A float is its exact binary value, a string a decimal: "0.1" is one tenth. A pair is an
+            interval.
+
+        Raises
+        ------
+        ProblemError
+            A quantity is missing, unknown, or outside its range.
+        EnclosureError
+            The formula is undefined somewhere on the values, or not found to so many digits.
+
+        Examples
+        --------
+        >>> from overalign import statements
+        >>> print(statements.over_alignment.enclose(kappa=3, sigma=1, phi="0.3", theta_c=0, digits=15))
+        [0.000728514347...]
+        """
+        from ..enclosure import enclose
+
+        expression, given = self._exact(values)
+        return enclose(expression, given, digits)
+
+    def certify(
+        self,
+        claim: Literal["positive", "negative", "nonnegative", "nonpositive"]
+        | Literal["increasing", "decreasing"],
+        *,
+        in_: str | None = None,
+        box: Mapping[str, Any],
+        where: Any = (),
+        most_parts: int = 20_000,
+    ) -> Certificate:
+        """The sign of the formula, or of its slope, for certain, all over a box of quantities.
+
+        Parameters
+        ----------
+        claim : str
+            "increasing" and "decreasing" are strict, and in the quantity ``in_``.
+        in_ : str
+        box : mapping
+            A pair (low, high) or a number for each quantity.
+        where : SymPy relational, or several
+            Restricts the box, as do the hypotheses on the quantities.
+        most_parts : int
+            The box is cut into at most so many parts.
+
+        Returns
+        -------
+        Certificate
+            The shares of the box where the claim holds, fails, and is undecided.
+
+        Examples
+        --------
+        >>> from overalign import statements
+        >>> box = {"kappa": (1, 3), "sigma": 1, "phi": 1.0, "theta_c": (0.1, 0.9)}
+        >>> found = statements.over_alignment.certify("decreasing", in_="theta_c", box=box)
+        >>> found.is_certified
+        True
+        """
+        from ..enclosure import certify, certify_monotone
+
+        expression, given = self._exact(box)
+        conditions = list(where) if isinstance(where, list | tuple) else [where]
+        conditions += [h.condition for h in self.hypotheses if h.condition is not None]
+        if claim not in ("increasing", "decreasing"):
+            return certify(expression, claim, given, where=conditions, most_parts=most_parts)
+        if in_ not in {quantity.name for quantity in self.quantities}:
+            raise ProblemError(f"{self.name}: in_ is {in_!r}; name the quantity it is {claim} in")
+        symbol = next(q.symbol for q in self.quantities if q.name == in_)
+        return certify_monotone(
+            expression, claim, symbol, given, where=conditions, most_parts=most_parts
+        )
+
+    def _exact(self, values: Mapping[str, Any]) -> tuple[Any, dict[Any, Any]]:
+        """The formula in the symbols that are given, and their values, neither rounded."""
+        expression, given = self.expression, dict(values)
+        symbols = {quantity.name: quantity.symbol for quantity in self.quantities}
+        for keyword, (name, convert) in self.given_as.items():
+            if keyword in given and name not in given:
+                symbols[keyword] = sympy.Symbol(keyword, real=True)
+                expression = expression.subs(symbols[name], convert(symbols[keyword]))
+        ends = {
+            name: [float(sympy.Rational(end)) for end in (value if isinstance(value, tuple) else (value,))]
+            for name, value in given.items()
+        }
+        for k in range(2):  # both ends of every interval are in range
+            self._checked({name: some[min(k, len(some) - 1)] for name, some in ends.items()})
+        found = {
+            symbols[name]: given.get(name, self.defaults.get(name))
+            for name in symbols
+            if name in given or (name in self.defaults and symbols[name] in expression.free_symbols)
+        }
+        return expression, found
 
     # ------------------------------------------------------------ to be read
 
@@ -329,5 +643,7 @@ class Statement:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        names = ", ".join(quantity.name for quantity in self.quantities)
-        return f"<statement {self.name}({names}): {self.title}>"
+        names = [quantity.name for quantity in self.quantities if quantity.name not in self.defaults]
+        filled = ", ".join(f"{name}={value:.6g}" for name, value in self.defaults.items())
+        inner = ", ".join(names) + (f"; {filled}" if filled else "")
+        return f"<statement {self.name}({inner}): {self.title}>"
