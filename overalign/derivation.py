@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import sympy
 
 from .errors import DerivationError
+from .observation import Population
 from .statements import find
 
-__all__ = ["Derivation", "Step"]
+__all__ = ["Derivation", "Step", "report"]
 
 How: TypeAlias = Literal["algebra", "signs", "box", "numerical only"]
 
@@ -149,3 +150,37 @@ def _is_zero(difference: Any) -> bool:
         return True
     ways = (sympy.expand, sympy.simplify, lambda e: sympy.simplify(e.rewrite(sympy.exp)))
     return any(way(difference) == 0 for way in ways)
+
+
+def report(derivation: Derivation, seeds: int = 5) -> str:
+    """A derivation, and for each statement it ends in the formula's number and the measured one.
+
+    Parameters
+    ----------
+    derivation : Derivation
+    seeds : int
+        Problems that are tried until the statement says something about one.
+
+    Examples
+    --------
+    >>> from overalign.statements.quantities import QUANTITIES
+    >>> n, x_max = QUANTITIES["class_size"].symbol, QUANTITIES["x_max"].symbol
+    >>> proof = Derivation("The class sum is no longer than its parts")
+    >>> proof.ends_with("class_norm_at_most", n * x_max)
+    >>> print(report(proof))
+    The class sum is no longer than its parts
+      1. class_norm_at_most: class_size*x_max [algebra]
+    class_norm_at_most: measured 14.1..., formula 17.1...; holds
+    """
+    lines = [str(derivation)]
+    for name in derivation.concluded:
+        for seed in range(seeds):
+            verdict = find(name).check(Population().problem(seed))
+            if verdict.points:
+                break
+        if verdict.points:
+            sides = "measured {measured:.9g}, formula {formula:.9g}".format(**verdict.witness)
+            lines.append(f"{name}: {sides}; {verdict.judgement.value}")
+        else:
+            lines.append(f"{name}: {verdict.judgement.value}, {verdict.reason}")
+    return "\n".join(lines)

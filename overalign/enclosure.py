@@ -47,7 +47,9 @@ NAN = arb.nan()
 ZERO, ONE = arb(0), arb(1)
 BITS_PER_DIGIT = math.log2(10)
 NARROW = 40  # bits of relative accuracy from which a ball is as good as a point
+NEXT_TO_ZERO = 2.0**-60
 MOST_TERMS = 5_000_000
+SMALLEST = 1e-60  # share of the box below which a sub-box is left undecided
 BORDER_FIRST = 32.0  # how much narrower a sub-box on a border gets along what the border depends on
 SHOWN_BOXES = 20
 
@@ -69,11 +71,16 @@ def _between(low: arb, high: arb) -> arb:
     """A ball that contains [low, high], both exact.
 
     A radius has 30 bits, so one end only can be kept as it is: the one with fewer bits, because
-    ends of domains are round numbers.
+    ends of domains are round numbers. An end much nearer to zero than the other becomes zero, which
+    keeps the sign.
     """
+    if ZERO < low < high * NEXT_TO_ZERO:
+        low = ZERO
+    elif low * NEXT_TO_ZERO < high < ZERO:
+        high = ZERO
     radius = ((high - low) / 2).upper()
     if not radius.is_finite():
-        return low.union(high)
+        return NAN if radius.is_nan() else low.union(high)
     spread = arb(0, radius)
     reach = spread.rad()
     return (low + reach if low.bits() <= high.bits() else high - reach) + spread
@@ -95,7 +102,7 @@ def _monotone(function: Function) -> Function:
     """Of a monotone function: its value at the ends of a wide ball."""
 
     def of_ball(x: arb) -> arb:
-        if _is_narrow(x):
+        if _is_narrow(x) or x.is_nan():
             return function(x)
         return _hull(function(x.lower()), function(x.upper()))
 
@@ -230,9 +237,9 @@ def _root(n: int, is_nonnegative: bool) -> Operation:
     def root(x: arb) -> arb:
         if n == 2:
             return x.sqrt()
-        if n <= 64:
-            return x.root(n)
-        return (x.log() / n).exp() if x > 0 else (ZERO if x.is_zero() else NAN)
+        if x.is_zero():
+            return ZERO
+        return x.root(n) if n <= 64 else (x.log() / n).exp()
 
     ends = _monotone(root)
 
@@ -293,13 +300,12 @@ def _window(rate: float, b: float, s: float, upper: bool) -> tuple[int, int]:
     peak = max(rate, turn) if upper else min(rate, turn)
     depth = 0.7 * ctx.prec + 20
     reach = math.sqrt(2 * depth * (peak + 1)) + depth
-    low, top = max(0, math.floor(peak - reach)), math.ceil(peak + reach)
-    if top - low > MOST_TERMS:
+    if not 2 * reach <= MOST_TERMS:
         raise EnclosureError(
-            f"a noncentral law needs {top - low} terms, more than {MOST_TERMS}; "
+            f"a noncentral law needs {2 * reach:.3g} terms, more than {MOST_TERMS}; "
             "lower the noncentrality or the digits"
         )
-    return low, top
+    return max(0, math.floor(peak - reach)), math.ceil(peak + reach)
 
 
 def _weight(rate: arb, at: arb) -> arb:
@@ -372,8 +378,10 @@ def _noncentral_f_cdf(x: arb, m: arb, n: arb, nu: arb) -> arb:
     _require_points("NoncentralFCdf", m, n)
     if not (nu.lower() >= 0 and m > 0 and n > 0):
         return NAN
-    ends = {(x.lower(), nu.upper()), (x.upper(), nu.lower())}
-    return _hull(*(_f_cdf_at(at, m, n, by) for at, by in ends))
+    lowest = _f_cdf_at(x.lower(), m, n, nu.upper())
+    if x.is_exact() and nu.is_exact():
+        return lowest
+    return _hull(lowest, _f_cdf_at(x.upper(), m, n, nu.lower()))
 
 
 def _f_cdf_at(x: arb, m: arb, n: arb, nu: arb) -> arb:
@@ -388,8 +396,10 @@ def _noncentral_t_survival(x: arb, nu: arb, tau: arb) -> arb:
     _require_points("NoncentralTSurvival", nu)
     if not nu > 0:
         return NAN
-    ends = {(x.upper(), tau.lower()), (x.lower(), tau.upper())}
-    return _hull(*(_t_survival_at(at, nu, by) for at, by in ends))
+    lowest = _t_survival_at(x.upper(), nu, tau.lower())
+    if x.is_exact() and tau.is_exact():
+        return lowest
+    return _hull(lowest, _t_survival_at(x.lower(), nu, tau.upper()))
 
 
 def _t_survival_at(x: arb, nu: arb, tau: arb) -> arb:
@@ -788,15 +798,17 @@ def enclose(
         with _working(working):
             balls = [_ball_of(given[name], name) for name in steps.names]
             ball = steps(balls)[0]
-            if is_interval and ball.is_finite():
+            last = is_interval or working >= most_digits
+            if not ball.is_finite():
+                if last:
+                    raise EnclosureError(steps.objection(balls))
+            elif is_interval:
                 return _enclosure(ball, working, None)
-            is_zero = working >= most_digits and ball.contains(0)
-            enough = arb(10) ** -digits * (1 if is_zero else ball.abs_lower())
-            if ball.rad() <= enough:
-                return _enclosure(ball, working, digits)
-            if not ball.is_finite() and (is_interval or working >= most_digits):
-                raise EnclosureError(steps.objection(balls))
-        if working >= most_digits:
+            else:
+                is_zero = last and ball.contains(0)
+                if ball.rad() <= arb(10) ** -digits * (1 if is_zero else ball.abs_lower()):
+                    return _enclosure(ball, working, digits)
+        if last:
             raise EnclosureError(
                 f"gave up at {working} digits with {ball.str(8)}, "
                 f"less than the {digits} digits asked for; raise most_digits"
@@ -850,7 +862,7 @@ class Certificate:
     @property
     def is_certified(self) -> bool:
         """Whether the claim is proved on the whole box."""
-        return self.undecided == 0.0 and self.fails == 0.0
+        return not self.undecided_boxes and self.counterexample is None
 
     def __str__(self) -> str:
         ranges = [
@@ -984,7 +996,7 @@ class _Subdivision:
         self._look(tuple(self.moving.values()), 1.0)
         while self.undecided and self.parts + 2 <= most_parts:
             size, _, sides, weights = heapq.heappop(self.undecided)
-            halves = self._halved(sides, weights)
+            halves = self._halved(sides, weights) if -size > SMALLEST else []
             for half in halves:
                 self._look(half, -size / 2)
             if not halves:
@@ -1193,6 +1205,9 @@ def _certified(
         raise EnclosureError(f"sign is {sign!r}, expected one of {', '.join(_SIGNS)}")
     several = isinstance(where, Sequence)
     conditions = [sympy.sympify(condition) for condition in (where if several else [where])]
+    for condition in conditions:
+        if isinstance(condition, sympy.Expr):
+            raise EnclosureError(f"where: {condition} is not a condition, such as x < y")
     given = _by_name(box)
     moving = [name for name, value in given.items() if isinstance(value, tuple)]
     judge = _Judge(expression, sign, conditions, defined, moving)

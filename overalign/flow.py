@@ -710,12 +710,14 @@ def _snapshot(
 ) -> Snapshot:
     norm = np.linalg.norm(weights, axis=-1)
     output, log_scale = amplitude[..., 0], amplitude[..., 1]
-    with np.errstate(divide="ignore"):
+    # a neuron that shrinks along its own direction for ever rounds to zero in the end
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_norm, direction = np.log(norm) + log_scale, weights / norm[..., None]
         log_output = np.log(np.abs(output)) + log_scale
     return Snapshot(
         time,
-        np.log(norm) + log_scale,
-        weights / norm[..., None],
+        log_norm,
+        direction,
         log_output,
         np.sign(output),
         np.array(outputs),

@@ -19,7 +19,7 @@ from .flow import Snapshot, Trajectory, solve, stop_at_risk
 from .phases import PhaseTimes, phase_times
 from .problem import GaussianMixture, LogisticLoss, Loss, Network, Sample
 
-__all__ = ["CLASSES", "Measured", "Problem"]
+__all__ = ["CLASSES", "Measured", "Population", "Problem"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -49,6 +49,8 @@ class Problem:
         Of the draws that statements about laws take.
     tolerance : float
         Of the flow.
+    made_by : str
+        Code that makes the problem, if it is shorter than its numbers.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class Problem:
     mixture: GaussianMixture | None = None
     seed: int = 0
     tolerance: float = 1e-8
+    made_by: str = ""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.eta < math.inf:
@@ -84,10 +87,31 @@ class Problem:
                     f"{other.dimension}; they must agree"
                 )
 
+    def __repr__(self) -> str:
+        """Code that makes the problem again."""
+        if self.made_by:
+            return self.made_by
+        sample, network = self.sample, self.network
+        parts = [
+            f"Sample({sample.x.tolist()}, {sample.y.tolist()})",
+            f"Network({network.weights.tolist()}, {network.output.tolist()})",
+            f"log_alpha={self.log_alpha!r}",
+            f"eta={self.eta!r}",
+        ]
+        if self.loss != LogisticLoss():
+            parts.append(f"loss={self.loss!r}")
+        if self.mixture is not None:
+            m = self.mixture
+            s = m.direction.tolist()
+            parts.append(f"mixture=GaussianMixture({m.dimension}, {m.kappa}, {m.sigma}, {s})")
+        if self.seed:
+            parts.append(f"seed={self.seed}")
+        return f"Problem({', '.join(parts)})"
+
     def at_scale(self, log_alpha: float) -> Problem:
         """The same problem at another scale of the initialisation, one for each scale."""
         if log_alpha not in self._at_scales:
-            self._at_scales[log_alpha] = replace(self, log_alpha=log_alpha)
+            self._at_scales[log_alpha] = replace(self, log_alpha=log_alpha, made_by="")
         return self._at_scales[log_alpha]
 
     @cached_property
@@ -122,8 +146,14 @@ class Problem:
 
     @cached_property
     def error(self) -> float:
-        """Error of log-norms and directions of `run`, with what rounding adds."""
-        return self.run.error_estimate + ROUNDING
+        """Error of log-norms and directions of `run`, with what rounding adds.
+
+        A neuron that shrinks by k e-folds runs along an unstable manifold, v = -||w|| with w along
+        its force: rounding off it has grown by exp(2 k).
+        """
+        folds = float(np.max(self.states.log_norm[0] - self.states.log_norm.min(axis=0)))
+        grown = math.exp(2.0 * min(folds, 40.0)) if folds > 0.0 else 1.0
+        return self.run.error_estimate + ROUNDING * grown
 
     @cached_property
     def phases(self) -> PhaseTimes:
@@ -197,6 +227,51 @@ class Problem:
     def _class_norm(self, label: int) -> float:
         rows = self.sample.x[self.sample.y == label]
         return float(np.linalg.norm(rows.sum(axis=0)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """A law of problems: the mixture, independent networks, one scale and one stop.
+
+    Parameters
+    ----------
+    n, dimension, width : int
+    kappa, sigma : float
+    separability : float, optional
+        The samples are conditioned on it; None leaves them as they are drawn.
+    log_alpha, eta, tolerance : float
+        As for `Problem`.
+
+    Examples
+    --------
+    >>> problem = Population(n=6, dimension=5).problem(seed=3)
+    >>> problem.sample.n, problem.network.width, problem.seed
+    (6, 16, 3)
+    """
+
+    n: int = 8
+    dimension: int = 10
+    width: int = 16
+    kappa: float = 2.0
+    sigma: float = 1.0
+    separability: float | None = 0.0
+    log_alpha: float = -8.0 * math.log(10.0)
+    eta: float = 0.05
+    tolerance: float = 1e-8
+
+    def problem(self, seed: int) -> Problem:
+        """The problem of a seed: its data, its network and its draws."""
+        mixture = GaussianMixture(self.dimension, self.kappa, self.sigma)
+        return Problem(
+            mixture.sample(self.n, seed, separability=self.separability),
+            Network.random(self.width, self.dimension, seed),
+            self.log_alpha,
+            eta=self.eta,
+            mixture=mixture,
+            seed=seed,
+            tolerance=self.tolerance,
+            made_by=f"{self!r}.problem({seed})",
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Direction", "Judgement", "Scale", "Verdict", "compare"]
+__all__ = ["Direction", "Judgement", "Scale", "Tally", "Verdict", "compare"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Direction: TypeAlias = Literal["equal", "at_most", "at_least"]
@@ -91,6 +91,66 @@ class Verdict:
                 f"(error {self.error:.1e}), tightness {self.tightness:.4g}"
             )
         return text
+
+
+@dataclass
+class Tally:
+    """The verdicts of one statement over many problems, as they come in.
+
+    Attributes
+    ----------
+    counts : dict of Judgement to int
+    reasons : dict of str to int
+        Why problems were out of scope, or undecided.
+    tightest, worst : (key, Verdict) or None
+        Of what is in scope: where the bound comes closest, and the first failure.
+
+    Examples
+    --------
+    >>> tally = Tally("conic_hull")
+    >>> tally.add(0, Verdict("conic_hull", Judgement.HOLDS, "ours", "", points=3, tightness=0.9))
+    >>> tally.judgement.name, tally.in_scope, tally.tightest[0]
+    ('HOLDS', 1, 0)
+    """
+
+    statement: str
+    counts: dict[Judgement, int] = field(default_factory=lambda: dict.fromkeys(Judgement, 0))
+    reasons: dict[str, int] = field(default_factory=dict)
+    points: int = 0
+    touches: int = 0
+    tightest: tuple[Any, Verdict] | None = None
+    worst: tuple[Any, Verdict] | None = None
+
+    def add(self, key: Any, verdict: Verdict) -> None:
+        """Count a verdict; ``key`` says on which problem."""
+        self.counts[verdict.judgement] += 1
+        if verdict.judgement in (Judgement.OUT_OF_SCOPE, Judgement.INCONCLUSIVE):
+            self.reasons[verdict.reason] = self.reasons.get(verdict.reason, 0) + 1
+            return
+        self.points += verdict.points
+        self.touches += verdict.touches
+        if self.tightest is None or verdict.tightness > self.tightest[1].tightness:
+            self.tightest = key, verdict
+        if verdict.judgement is Judgement.FAILS and self.worst is None:
+            self.worst = key, verdict
+
+    @property
+    def in_scope(self) -> int:
+        """Problems on which the statement holds or fails."""
+        return self.counts[Judgement.HOLDS] + self.counts[Judgement.FAILS]
+
+    @property
+    def judgement(self) -> Judgement:
+        """FAILS if it fails anywhere, else HOLDS if it holds anywhere."""
+        for judgement in (Judgement.FAILS, Judgement.HOLDS, Judgement.INCONCLUSIVE):
+            if self.counts[judgement]:
+                return judgement
+        return Judgement.OUT_OF_SCOPE
+
+    @property
+    def commonest_reason(self) -> str:
+        """Why most problems were left out."""
+        return max(self.reasons, key=lambda reason: self.reasons[reason], default="")
 
 
 @dataclass(frozen=True)

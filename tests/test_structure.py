@@ -41,7 +41,7 @@ LAYERS = [
     {"tables"},
     {"ucurve", "deepnet"},
     {"statements"},
-    {"derivation"},
+    {"derivation", "checks"},
     {"claims"},
     {"testing"},
     {"plots"},

@@ -38,9 +38,9 @@ Derivation
 6. T and T_G are the times at which alpha^2 W_max^2 e^{rate t} reaches alpha W_max^2 / sqrt(h), for
    the rates 4 n x_max and 2 (1 + tanh(F/2)) G.  T <= T_G, since G <= n x_max and tanh < 1.
 7. If all ||w_j||^2 <= alpha W_max^2 / sqrt(h), then |f(x_i)| <= sum_j ||w_j||^2 x_max <= F.
-8. By continuity (in words): at t = 0, |f| <= sqrt(h) alpha F < F.  Let t* < T_G be the first time at
-   which max |f| = F.  Up to t* the rate of 5 holds, so ||w_j||^2 is strictly below its value in 6,
-   and by 7 |f| < F at t*: a contradiction.  Hence 5 holds up to T_G, and so do both bounds.
+8. By continuity (in words): at t = 0, |f| <= sqrt(h) alpha F < F.  Let t* < T_G be the first time
+   at which max |f| = F.  Up to t* the rate of 5 holds, so ||w_j||^2 is strictly below its value in
+   6, and by 7 |f| < F at t*: a contradiction.  Hence 5 holds up to T_G, and so do both bounds.
 
 For the exponential loss g <= e^F while |f| <= F, and the same argument needs e^F in place of
 1 + tanh(F/2) in T_G.
@@ -58,8 +58,6 @@ ICLR 2024 (arXiv 2307.12851).
 """
 
 from __future__ import annotations
-
-import itertools
 
 import sympy as sp
 

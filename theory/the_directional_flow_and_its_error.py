@@ -42,10 +42,10 @@ Derivation
    to T_G, by the continuity argument of norms_and_outputs_stay_small.py (in words).
 7. Negative margins: g - 1 <= e^F - 1 <= 2 F, as 2 F + 1 - e^F is concave and not negative at F = 0
    and F = 1.
-8. Positive margins: 1 - g = 1 - e^{-m} <= min(1, m).  If F >= 1/4 this is at most 4 F.  If F <= 1/4,
+8. Positive margins: 1 - g = 1 - e^{-m} <= min(1, m), at most 4 F if F >= 1/4.  If F <= 1/4,
    m <= h x_max alpha^2 W_max^2 e^{2 e^mu G t}, at T_G equal to F s^{1 - e^mu/k}, where
-   mu <= F s^{1/4} by 6 (e^F <= 3 k/2).  With l = log(1/s) it is F e^{(e^mu/k - 1) l} <= 4 F, because
-   (e^mu/k - 1) l <= (e^mu - 1) l <= 2 mu l <= 2 F l e^{-l/4} <= 8 F/e <= log 4.
+   mu <= F s^{1/4} by 6 (e^F <= 3 k/2).  With l = log(1/s) that is F e^{(e^mu/k - 1) l}, and
+   (e^mu/k - 1) l <= (e^mu - 1) l <= 2 mu l <= 2 F l e^{-l/4} <= 8 F/e <= log 4: again 4 F at most.
 9. So |g - 1| <= 4 F for the exponential loss too, and 2 gives E_lit.
 
 Numerical check
@@ -113,13 +113,14 @@ def _no_negative_margins(proof: Derivation) -> None:
     """Steps 5 and 6."""
     s, f, pull, k = sp.symbols("s f pull k", positive=True)  # k = 1 + tanh(F/2), pull = e^mu
     grown = sp.exp(pull * sp.log(1 / s) / (2 * k))  # e^{pull G T_G}
-    at_rest = sp.exp(log_alpha) * W * x_max
-    made = h * at_rest * sp.exp(log_alpha) * W * grown
-    proof.equal(
-        "what makes margins negative is F s^{1 - pull/(2 k)} at T_G",
-        made.subs(log_alpha, sp.log(s / sp.sqrt(h))),
-        F.subs(log_alpha, sp.log(s / sp.sqrt(h))) * sp.exp(sp.log(s) * (1 - pull / (2 * k))),
-    )
+    scale, bound = sp.exp(log_alpha), {log_alpha: sp.log(s / sp.sqrt(h))}
+    negative = h * (scale * W * x_max) * (scale * W * grown)
+    positive = h * x_max * (scale * W * grown) ** 2
+    for name, margin, power in (
+        ("what makes margins negative is F s^{1 - pull/(2 k)}", negative, 1 - pull / (2 * k)),
+        ("positive margins are at most F s^{1 - pull/k}", positive, 1 - pull / k),
+    ):
+        proof.equal(f"{name} at T_G", margin.subs(bound), (F * s**power).subs(bound))
     factor = 1 + sp.tanh(f / 2)
     proof.at_least_zero_on("e^F <= 2 k for F <= 1", 2 * factor - sp.exp(f), {f: (0, 1)})
     quarter = 3 * factor / 2 - sp.exp(f)
@@ -134,12 +135,15 @@ def _residuals_of_exponential(proof: Derivation) -> None:
     proof.at_least_zero("2 F + 1 - e^F is concave", -sp.diff(gap, f, 2))
     proof.equal("and zero at F = 0", gap.subs(f, 0), 0)
     proof.at_least_zero("and positive at F = 1", gap.subs(f, 1))
-    slope = sp.diff(m - 1 + sp.exp(-m), m)
-    proof.equal("m - (1 - e^{-m}) starts at zero", (m - 1 + sp.exp(-m)).subs(m, 0), 0)
-    proof.at_least_zero("and does not fall", sp.factor(sp.exp(m) * slope).rewrite(sp.sinh))
+    above = m - (1 - sp.exp(-m))
+    for order, name in enumerate(("value", "slope")):
+        at_zero = sp.diff(above, m, order).subs(m, 0)
+        proof.equal(f"m - (1 - e^-m) has the {name} zero at m = 0", at_zero, 0)
+    proof.at_least_zero("and is convex, so not negative", sp.diff(above, m, 2))
     top = fold * sp.exp(-fold / 4)
-    proof.equal("l e^{-l/4} is largest at l = 4", sp.solve(sp.diff(top, fold), fold)[0], 4)
-    most = 2 * sp.Rational(1, 4) * top.subs(fold, 4)
+    (peak,) = sp.solve(sp.diff(top, fold), fold)
+    proof.equal("l e^{-l/4}, zero at both ends, turns at l = 4 only", peak, 4)
+    most = 2 * sp.Rational(1, 4) * top.subs(fold, peak)
     proof.at_least_zero("8 F/e <= log 4 for F <= 1/4", sp.log(4) - most)
 
 

@@ -184,7 +184,9 @@ def _over_fitting(problem: Problem, label: int) -> Measured:
     of = aligned.positive if label == 1 else aligned.negative
     away = angle(of.predictor[-1], signal)
     value = float(angle_excess_error(away, ratio, 1.0)) - _least_over_section(parameters)
-    return Measured(value, parameters, 4.0 * problem.error * ratio, {"label": label})
+    off = min(float(away) + 4.0 * problem.error, math.pi)
+    error = abs(float(angle_excess_error(off, ratio, 1.0) - angle_excess_error(away, ratio, 1.0)))
+    return Measured(value, parameters, error + 1e-12 * value, {"label": label})
 
 
 over_fitting = of_both_classes(_over_fitting)
@@ -219,7 +221,7 @@ def largest_slope(problem: Problem) -> Measured:
     if not (quotient > 0.0).all():
         raise ScopeError("there is no over-alignment to lose, within float64")
     best = int(np.argmax(quotient))
-    error = 1e-15 / math.sin(theta[best]) + 1e-5 * quotient[best]
+    error = 1e-13 * float(gain.max()) / math.sin(theta[best]) + 1e-5 * quotient[best]
     return Measured(float(quotient[best]), parameters, error, how="search over the cone angle")
 
 
@@ -232,7 +234,7 @@ def optimal_angle(problem: Problem) -> Measured:
     parameters = _facts(problem, 1, "kappa", "sigma", "phi")
     phi, ratio = parameters["phi"], _ratio_of(parameters)
     a = 0.5 * ratio * math.sin(phi) * float(density(ratio * math.cos(phi)))
-    if a < 1e-12:
+    if a < 1e-300:
         raise ScopeError("over-alignment is below what float64 resolves")
 
     def total(theta: float) -> float:

@@ -499,7 +499,7 @@ def alignment_at_tiny_scale(problem: Problem, label: int) -> Measured:
 def _reached(problem: Problem, label: int) -> tuple[Trajectory, PhaseTimes]:
     """The run to the stop over a class, which it must reach sorted, and its phases."""
     run = problem.run_of(label)
-    if run.outcome is not Outcome.REACHED:
+    if run.outcome is not Outcome.REACHED or not run.is_successful:
         raise ScopeError(f"the stop over the class is not reached: {run.status}")
     try:
         phases = phase_times(run)

@@ -471,6 +471,8 @@ class Statement:
                 np.asarray(self._function(**given), dtype=np.float64), points.shape
             )
         value, error = measured.value[points], measured.error[points]
+        if not np.isfinite(formula).all():
+            return self._out_of_scope("the formula leaves float64")
         error = error + 32.0 * np.finfo(np.float64).eps * np.abs(formula)
         found = compare(
             self.direction, value, formula, error, self.tolerance, self.scale, self.floor
