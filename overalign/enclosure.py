@@ -47,7 +47,7 @@ NAN = arb.nan()
 ZERO, ONE = arb(0), arb(1)
 BITS_PER_DIGIT = math.log2(10)
 NARROW = 40  # bits of relative accuracy from which a ball is as good as a point
-NEXT_TO_ZERO = 2.0**-60
+NEXT_TO_ZERO = arb(2) ** -60
 MOST_TERMS = 5_000_000
 SMALLEST = 1e-60  # share of the box below which a sub-box is left undecided
 BORDER_FIRST = 32.0  # how much narrower a sub-box on a border gets along what the border depends on
@@ -132,13 +132,19 @@ def _floor(exact: arb) -> int:
     return int(exact.floor().fmpz())
 
 
-def _cot(x: arb) -> arb:
-    if _is_narrow(x) or not x.is_finite():
-        return x.cot()
-    low, high = x.lower(), x.upper()
-    if x.rad() > 4 or _floor((low / arb.pi()).lower()) != _floor((high / arb.pi()).upper()):
-        return NAN
-    return _hull(low.cot(), high.cot())
+def _between_poles(function: Function, phase: float) -> Function:
+    """Of tangent or cotangent: monotone between its poles at (k + phase) pi."""
+
+    def of_ball(x: arb) -> arb:
+        if _is_narrow(x) or not x.is_finite():
+            return function(x)
+        low, high = x.lower(), x.upper()
+        first = _floor((low / arb.pi() - phase).lower())
+        if x.rad() > 4 or first != _floor((high / arb.pi() - phase).upper()):
+            return NAN
+        return _hull(function(low), function(high))
+
+    return of_ball
 
 
 def _sum(*terms: arb) -> arb:
@@ -179,7 +185,7 @@ def _heaviside(x: arb, at_zero: arb) -> arb:
     return _three_ways(x, ZERO, at_zero, ONE)
 
 
-def _delta(x: arb) -> arb:
+def _delta(x: arb, _order: arb = ZERO) -> arb:
     return ZERO if x > 0 or x < 0 else NAN
 
 
@@ -501,12 +507,17 @@ ARB_FORMS: dict[type, Operation] = {
     log1p: _monotone(arb.log1p),
     sympy.sin: _wave(arb.sin, 0.5),
     sympy.cos: _wave(arb.cos, 0.0),
-    sympy.cot: _cot,
+    sympy.tan: _between_poles(arb.tan, 0.5),
+    sympy.cot: _between_poles(arb.cot, 0.0),
     sympy.asin: _monotone(arb.asin),
     sympy.acos: _monotone(arb.acos),
     sympy.atan: _monotone(arb.atan),
     sympy.sinh: _monotone(arb.sinh),
+    sympy.cosh: lambda x: _monotone(arb.cosh)(_absolute(x)),
     sympy.tanh: _monotone(arb.tanh),
+    sympy.asinh: _monotone(arb.asinh),
+    sympy.acosh: _monotone(arb.acosh),
+    sympy.atanh: _monotone(arb.atanh),
     sympy.erf: _monotone(arb.erf),
     sympy.erfc: _monotone(arb.erfc),
     sympy.Max: _extreme(arb.max),

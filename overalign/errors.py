@@ -5,8 +5,8 @@ from __future__ import annotations
 __all__ = [
     "ConfigError",
     "DataFileError",
-    "EnclosureError",
     "DerivationError",
+    "EnclosureError",
     "OutputError",
     "OveralignError",
     "ProblemError",

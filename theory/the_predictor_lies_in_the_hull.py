@@ -29,11 +29,12 @@ Derivation
    direction both steps are equalities.
 4. After t_1 a sorted neuron has w_j' = v_j r, r = sum over its class of g_i x_i, g_i > 0.
    <w_j, x_k> does not fall for k in its class and does not rise for k in the other: it stays
-   sorted.  (Where classes agree less than that, it need not.)
+   sorted.  (Without separability it need not, and the second bound fails: a neuron that starts
+   sorted can come to slide along the kink of a sample of the other class, away from the hull.)
 5. So w_j(t) = w_j(t_1) + sum c_i x_i with c_i >= 0 (integration, in words): w_hat is a
    non-negative combination of the w_j(t_1) and the x_i, and 1 to 3 hold for these vectors.
 6. The smallest of their cosines is the right side.  Were it negative, the statement would hold all
-   the same: a sorted neuron has <w, x_+> = sum <w, x_i> >= 0, so Psi >= 0.
+   the same: a sorted neuron has <w, x_+> = sum <w, x_i> >= 0, so Psi >= 0 (in words).
 
 Numerical check
 ---------------
@@ -85,28 +86,21 @@ def _hull(proof: Derivation) -> None:
     square += sum(2 * a[j] * a[k] * (1 - gap[j, k]) for j, k in gap)  # <u_j, u_k> = 1 - gap
     proof.at_least_zero("||w_hat|| <= sum a_j", sp.expand(sum(a) ** 2 - square))
     least, norm, slack = sp.symbols("least norm slack", nonnegative=True)
-    rest = sum(x * y for x, y in zip(a, above, strict=True))
-    along = (least * sum(a) + rest).subs(a[2], norm + slack - a[0] - a[1])
-    quotient = along - rest.subs(a[2], norm + slack - a[0] - a[1])
-    proof.at_least_zero("so Psi >= m if m >= 0", sp.expand(quotient - least * norm))
+    proof.at_least_zero("m sum a_j >= m ||w_hat|| if m >= 0", least * (norm + slack) - least * norm)
 
 
 def _stays_sorted(proof: Derivation) -> None:
-    """Steps 4 and 6: the signs of what the class pulls, on its own samples and on the others."""
-    g, v, agree = (sp.symbols(f"{name}_1:4", nonnegative=True) for name in ("g", "v", "agree"))
-    for y in (1, -1):
-        for other in (1, -1):  # the label of sample k, times that of the neuron's class
-            products = [other * size for size in agree]  # <x_i, x_k>, i in the neuron's class
-            speed = v[0] * sum(g[i] * products[i] for i in SOME)
-            name = "its own" if other == 1 else "the other"
-            proof.at_least_zero(
-                f"a sorted neuron of label {y} stays sorted on {name} class", other * speed
-            )
-    margins = sp.symbols("z_1:4", nonnegative=True)
-    w, x = sp.Matrix(sp.symbols("w_1:3", real=True)), sp.symbols("x_1:3 x_4:6", real=True)
-    first, second = sp.Matrix(x[:2]), sp.Matrix(x[2:])
-    proof.equal("<w, x_+> is the sum of <w, x_i>", w.dot(first + second), w.dot(first) + w.dot(second))
-    proof.at_least_zero("which a sorted neuron has not negative", sum(margins))
+    """Step 4: a neuron of label y is active on y_i = y alone; y_i y_k <x_i, x_k> is not negative."""
+    g, agree = (sp.symbols(f"{name}_1:4", nonnegative=True) for name in ("g", "agree"))
+    v = sp.Symbol("v", positive=True)
+    for y, y_k in itertools.product((1, -1), repeat=2):
+        y_i = y
+        products = [y_i * y_k * size for size in agree]
+        speed = y * v * sum(g[i] * y_i * products[i] for i in SOME)
+        proof.at_least_zero(
+            f"<w, x_k> of a sorted neuron moves away from zero, y = {y}, y_k = {y_k}",
+            y * y_k * speed,
+        )
 
 
 if __name__ == "__main__":

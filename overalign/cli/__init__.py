@@ -1,4 +1,4 @@
-"""The command line: ``overalign ucurve`` and ``overalign flow``.
+"""The command line: sweeps, flows, and the statements of the theory.
 
 Everything heavy is imported where it is used, so that ``overalign --help`` answers at once.
 Exit codes: 0 done, 1 a stop was not reached, 2 the request cannot be met, 130 interrupted.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import tyro
@@ -18,9 +18,33 @@ from ..records import read_config
 from ..ucurve import UCurve
 from .flow import FlowOptions, run_flow
 from .shared import INTERRUPTED, NOT_REACHED, REFUSED
+from .statements import (
+    CheckOptions,
+    SearchOptions,
+    ShowOptions,
+    StatementsOptions,
+    run_check,
+    run_search,
+    run_show,
+    run_statements,
+)
 from .ucurve import UCurveOptions, report_ucurve
 
-__all__ = ["FlowOptions", "UCurveOptions", "main", "report_ucurve", "run_flow"]
+__all__ = [
+    "CheckOptions",
+    "FlowOptions",
+    "SearchOptions",
+    "ShowOptions",
+    "StatementsOptions",
+    "UCurveOptions",
+    "main",
+    "report_ucurve",
+    "run_check",
+    "run_flow",
+    "run_search",
+    "run_show",
+    "run_statements",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,14 +104,32 @@ def _dispatch(arguments: list[str]) -> int:
         args=arguments or ["--help"],
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    return run_flow(options) if isinstance(options, FlowOptions) else report_ucurve(options)
+    run = _COMMANDS[type(options)]
+    return run(options)
+
+
+_COMMANDS: dict[type, Callable[[Any], int]] = {
+    FlowOptions: run_flow,
+    UCurveOptions: report_ucurve,
+    StatementsOptions: run_statements,
+    ShowOptions: run_show,
+    CheckOptions: run_check,
+    SearchOptions: run_search,
+}
 
 
 def _commands(arguments: list[str]) -> Any:
     """The commands as a type that tyro reads; `--config FILE` replaces the defaults of ucurve."""
     start = UCurveOptions(settings=_settings(arguments))
     ucurve = Annotated[UCurveOptions, tyro.conf.subcommand("ucurve", default=start)]
-    return ucurve | Annotated[FlowOptions, tyro.conf.subcommand("flow")]
+    return (
+        ucurve
+        | Annotated[FlowOptions, tyro.conf.subcommand("flow")]
+        | Annotated[StatementsOptions, tyro.conf.subcommand("statements")]
+        | Annotated[ShowOptions, tyro.conf.subcommand("show")]
+        | Annotated[CheckOptions, tyro.conf.subcommand("check")]
+        | Annotated[SearchOptions, tyro.conf.subcommand("search")]
+    )
 
 
 def _settings(arguments: list[str]) -> UCurve:

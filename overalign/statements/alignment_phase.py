@@ -29,6 +29,11 @@ F = alpha * sp.sqrt(h) * x_max * W**2
 folds = -log_alpha - sp.log(h) / 2  # log(1 / (sqrt(h) alpha))
 
 SMALL = Hypothesis("sqrt(h) alpha < 1", folds > 0)
+TURNING = Hypothesis("some live neuron of the class is not along its mean at t_1, in the limit")
+SAME_PATTERN = Hypothesis("both neurons are of one class and sorted")
+TINY_LEVEL = Hypothesis(
+    "alpha and the output go to zero, output^(3/2) << alpha << output^(1/2)"
+)
 IN_WINDOW = Hypothesis("t <= T_G")
 
 
@@ -142,7 +147,7 @@ STATEMENTS = (
         quantities=chosen("gap", "log_growth"),
         place="theory.md 3.4",
         provenance="ours",
-        hypotheses=(LABELS, SEPARABLE, BALANCED),
+        hypotheses=(LABELS, SEPARABLE, BALANCED, SAME_PATTERN),
         measure=flow.of_both_classes(flow.closing_pairs),
         tolerance=1e-5,
     ),
@@ -220,7 +225,7 @@ STATEMENTS = (
         quantities=chosen(*WINDOW_QUANTITIES),
         place="theory.md (2.2)",
         provenance="ours",
-        hypotheses=(TWO_CLASSES, SMALL),
+        hypotheses=(LOGISTIC, TWO_CLASSES, SMALL),
         defaults={"beta": 1.0},
         measure=flow.phase_time("T_G", *WINDOW_QUANTITIES),
         tolerance=1e-12,
@@ -342,7 +347,7 @@ STATEMENTS = (
             LOGISTIC,
             BALANCED,
             SEPARABLE,
-            Hypothesis("every neuron starts with <u, x_a(u)> >= 0"),
+            Hypothesis("the neuron starts with sign(v) <u, x_a(u)> >= 0"),
             Hypothesis("E_log < lambda x_min m_+", lam * x_min * m_plus > E_LOG),
             SMALL,
             Hypothesis("the bound is at most T_G", _SORTED_BY <= _WINDOW),
@@ -359,7 +364,7 @@ STATEMENTS = (
         quantities=chosen("n", "class_norm", "x_max"),
         place="paper, Corollary 5.3; theory.md 2.5 (a)",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TURNING, TINY_SCALE),
         measure=flow.of_both_classes(flow.power_at_window),
         tolerance=1e-2,
     ),
@@ -372,7 +377,7 @@ STATEMENTS = (
         quantities=(),
         place="paper, Corollary 5.3; theory.md 2.5 (b)",
         provenance="reconstructed",
-        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TURNING, TINY_SCALE),
         measure=flow.of_both_classes(flow.power_at_transient_time),
         tolerance=1e-2,
     ),
@@ -385,7 +390,7 @@ STATEMENTS = (
         quantities=(),
         place="theory.md 2.5 (c)",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TURNING, TINY_LEVEL),
         measure=flow.of_both_classes(flow.power_at_onset),
         tolerance=1e-2,
     ),

@@ -79,7 +79,7 @@ _ALL = (
     Quantity(
         "log_size",
         r"\log S",
-        "log of the sum of ||w_j||^2 over the class's live neurons",
+        "log of the sum of ||w_j||^2 over the class's live neurons, at t_1 (t_a)",
         (-10000, 5),
     ),
     Quantity(

@@ -32,7 +32,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 Provenance: TypeAlias = Literal["paper", "reconstructed", "ours"]
 
 _RELATIONS = {"equal": "=", "at_most": r"\le", "at_least": r"\ge"}
-_MEANS = {
+PROVENANCE_MEANS = {
     "paper": "stated by the paper",
     "reconstructed": "the paper's, completed by us where its wording is not known",
     "ours": "derived by us",
@@ -636,7 +636,7 @@ class Statement:
 
     def _repr_markdown_(self) -> str:
         """A theorem box, for notebooks."""
-        lines = [f"**{self.title}** ({self.place}; {_MEANS[self.provenance]})", ""]
+        lines = [f"**{self.title}** ({self.place}; {PROVENANCE_MEANS[self.provenance]})", ""]
         lines += [f"$$ {self.latex()} $$", ""]
         lines += [f"- if {hypothesis.words}" for hypothesis in self.hypotheses]
         if self.says_nothing is not None:
