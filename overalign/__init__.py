@@ -26,6 +26,7 @@ from .errors import (
     ProblemError,
     RunError,
     SamplingError,
+    ScopeError,
     ToleranceError,
 )
 from .excess_error import (
@@ -60,6 +61,7 @@ from .flow import (
     stop_at_time,
 )
 from .limit import LimitAlignment, limit_alignment
+from .observation import Measured, Population, Problem
 from .optimum import Optimum, Rise, find_optimum, over_sets
 from .phases import (
     PhaseTimes,
@@ -81,6 +83,7 @@ from .problem import (
 from .records import read_dataset, write_dataset
 from .tables import flow_dataset
 from .ucurve import UCurve, run_ucurve
+from .verdicts import Judgement, Verdict
 
 if TYPE_CHECKING:
     from . import statements
@@ -94,26 +97,32 @@ __all__ = [
     "Cone",
     "ConfigError",
     "DataFileError",
+    "DerivationError",
     "EnclosureError",
     "ErrorEstimate",
     "ExcessError",
     "ExponentialLoss",
     "GaussianMixture",
+    "Judgement",
     "Kinks",
     "LimitAlignment",
     "LogisticLoss",
+    "Measured",
     "Network",
     "Optimum",
     "Outcome",
     "OutputError",
     "OveralignError",
     "PhaseTimes",
+    "Population",
+    "Problem",
     "ProblemError",
     "Rise",
     "RunError",
     "Sample",
     "SamplingError",
     "SamplingReport",
+    "ScopeError",
     "Slides",
     "Snapshot",
     "Split",
@@ -122,6 +131,7 @@ __all__ = [
     "ToleranceError",
     "Trajectory",
     "UCurve",
+    "Verdict",
     "alignment_of",
     "angle",
     "angle_excess_error",

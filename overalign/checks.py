@@ -33,7 +33,7 @@ QUICK_POPULATIONS = {
 
 def tally(
     statements: Sequence[Statement],
-    problems: Sequence[Problem] | Sequence[Callable[[], Problem]],
+    problems: Sequence[Problem | Callable[[], Problem]],
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -109,9 +109,7 @@ def check_all(
     True
     """
     populations = [replace(p, tolerance=tolerance) for p in QUICK_POPULATIONS.values()]
-    problems = [
-        _maker(population, seed) for population in populations for seed in range(seeds)
-    ]
+    problems = [_maker(population, seed) for population in populations for seed in range(seeds)]
     return tally(list(REGISTRY.values()), problems, workers=workers, progress=progress), problems
 
 

@@ -170,7 +170,7 @@ def report(derivation: Derivation, seeds: int = 5) -> str:
     >>> print(report(proof))
     The class sum is no longer than its parts
       1. class_norm_at_most: class_size*x_max [algebra]
-    class_norm_at_most: measured 14.1..., formula 17.1...; holds
+    class_norm_at_most: measured 8.65416036, formula 13.6038927; holds
     """
     lines = [str(derivation)]
     for name in derivation.concluded:

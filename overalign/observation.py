@@ -64,7 +64,7 @@ class Problem:
     >>> problem.run.status
     'The stop was reached.'
     >>> round(problem.facts(1)["x_max"], 3)
-    3.792
+    3.896
     """
 
     sample: Sample
@@ -138,9 +138,7 @@ class Problem:
     def _solved(self, over: Any) -> Trajectory:
         stop = stop_at_risk(self.eta, over)
         try:
-            return solve(
-                self.sample, self.network, self.log_alpha, stop, self.loss, self.tolerance
-            )
+            return solve(self.sample, self.network, self.log_alpha, stop, self.loss, self.tolerance)
         except ProblemError as error:
             raise ScopeError(f"the flow cannot be solved: {error}") from error
 
@@ -199,7 +197,7 @@ class Problem:
     def facts(self, label: int = 1) -> dict[str, float]:
         """Quantities of statements that data and network fix, by name, for one class."""
         sample, network = self.sample, self.network
-        found = {
+        found: dict[str, float] = {
             "n": sample.n,
             "dimension": sample.dimension,
             "x_max": sample.max_norm,
@@ -210,14 +208,14 @@ class Problem:
             "beta": self.beta,
         }
         if sample.is_classification:
-            found["class_size"] = int(np.count_nonzero(sample.y == label))
+            found["class_size"] = float(np.count_nonzero(sample.y == label))
             found["class_norm"] = self._class_norm(label)
             found["largest_class_norm"] = max(self._class_norm(1), self._class_norm(-1))
             if sample.n > 1:
                 found["separability"] = sample.separability
             if isinstance(self.loss, LogisticLoss):  # the theory's loss is a sum, of factor 2
-                weight = self.loss.weight(found["class_size"])
-                found["eta"] = 2.0 * self.eta / weight if found["class_size"] else math.nan
+                count = int(np.count_nonzero(sample.y == label))
+                found["eta"] = 2.0 * self.eta / self.loss.weight(count) if count else math.nan
         if self.mixture is not None:
             found |= {"kappa": self.mixture.kappa, "sigma": self.mixture.sigma}
             if sample.has_class_directions:

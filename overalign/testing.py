@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from .errors import ProblemError
+from .errors import ProblemError, ScopeError
 from .observation import Population, Problem
-from .problem import ExponentialLoss, LogisticLoss, Network, Sample
+from .problem import ExponentialLoss, LogisticLoss, Loss, Network, Sample
 from .statements import Quantity, Statement
 from .verdicts import Judgement, Verdict
 
@@ -205,7 +205,7 @@ def problems(
     def explicit(draw: st.DrawFn) -> Problem:
         sample = draw(samples(separable=separable))
         network = draw(networks(sample.dimension, balanced=balanced))
-        losses = [LogisticLoss()] if logistic else [LogisticLoss(), ExponentialLoss()]
+        losses: list[Loss] = [LogisticLoss()] if logistic else [LogisticLoss(), ExponentialLoss()]
         loss = draw(st.sampled_from(losses))
         return Problem(sample, network, draw(scales), eta=draw(etas), loss=loss)
 
@@ -262,9 +262,7 @@ def _values(quantity: Quantity) -> st.SearchStrategy[float]:
     if low > 0.0:
         logarithms = st.floats(math.log(low), math.log(high))
         return logarithms.map(lambda value: min(max(math.exp(value), low), high))
-    return st.floats(
-        low, high, exclude_min=quantity.open_low, exclude_max=quantity.open_high
-    )
+    return st.floats(low, high, exclude_min=quantity.open_low, exclude_max=quantity.open_high)
 
 
 # ---------------------------------------------------------------- checks
@@ -289,8 +287,10 @@ def assert_holds(statement: Statement, problem: Problem) -> Verdict:
     AssertionError
         It fails; the message holds the verdict, both sides, and the problem as code.
     hypothesis.errors.UnsatisfiedAssumption
-        Out of scope: hypothesis draws another problem, and a test that is never in scope is an
-        error, not a success.
+        Out of scope, in a test of hypothesis: it draws another problem, and a test that is never in
+        scope is an error, not a success.
+    ScopeError
+        Out of scope, elsewhere.
 
     Examples
     --------
@@ -301,7 +301,10 @@ def assert_holds(statement: Statement, problem: Problem) -> Verdict:
     verdict = statement.check(problem)
     if verdict.judgement is Judgement.FAILS:
         raise AssertionError(describe(verdict, problem))
-    hypothesis.assume(verdict.judgement is not Judgement.OUT_OF_SCOPE)
+    if verdict.judgement is Judgement.OUT_OF_SCOPE:
+        if hypothesis.currently_in_test_context():
+            hypothesis.reject()
+        raise ScopeError(f"{statement.name}: {verdict.reason}")
     return verdict
 
 
@@ -415,10 +418,9 @@ def search(
             verbosity=hypothesis.Verbosity.quiet,
         )(run)
     )
-    try:
+    # out of time, a failure made small, or nothing more to draw
+    with suppress(_Enough, _Refuted, hypothesis.errors.HypothesisException):
         run()
-    except (_Enough, _Refuted, hypothesis.errors.HypothesisException):
-        pass  # out of time, a failure made small, or nothing more to draw
     return hunt.result()
 
 

@@ -30,9 +30,9 @@ Derivation
    t_1 tends to the finite sorting time of the directional flow (in words), so at any fixed small
    Sbar the first term vanishes with alpha; the second is as small as the Sbar that was chosen.
    S/Sbar stays between positive bounds while outputs are small (in words).
-4. Near S = 0, r = X xbar and d theta / d log S = -tan(theta)/2: deviations shrink like 1/sqrt(S), so
-   one solution leaves S = 0, at u = xbar, and all that start close to it at a small S follow it
-   (continuity, in words).
+4. Near S = 0, r = X xbar and d theta / d log S = -tan(theta)/2: deviations shrink like 1/sqrt(S),
+   so one solution leaves S = 0, at u = xbar, and all that start close to it at a small S follow
+   it (continuity, in words).
 5. L_+ falls strictly along it, because margins grow where g > 0 (in words); so the stop is crossed
    transversally and Psi there is continuous in the start.  Psi = <w_hat, xbar>/||w_hat|| is
    <u, xbar>.
@@ -52,6 +52,8 @@ Theory.md 3.5.  For the linear networks into which the classes decouple: Min, Zh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import sympy as sp
@@ -62,6 +64,7 @@ from overalign.statements.quantities import QUANTITIES
 
 Psi_limit = QUANTITIES["Psi_limit"].symbol
 ETA = 0.05
+Flow: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
 def derive() -> Derivation:
@@ -98,9 +101,7 @@ def _closed_flow(proof: Derivation, width: int, dimension: int) -> None:
 
     size = sum(v**2 for v in outputs)
     proof.equal(f"S' = 2 <w_hat, r>, {where}", speed(size), 2 * predictor.subs(s, 0).dot(r))
-    proof.equal(
-        f"(log S)' = 2 <u, r>, {where}", speed(size) / sum(x**2 for x in a), 2 * u.dot(r)
-    )
+    proof.equal(f"(log S)' = 2 <u, r>, {where}", speed(size) / sum(x**2 for x in a), 2 * u.dot(r))
     turned = speed(predictor / size)
     across = r - u * u.dot(r)
     for k in range(dimension):
@@ -121,7 +122,7 @@ def _start(proof: Derivation) -> None:
 
 
 def _against_several_neurons(proof: Derivation) -> None:
-    """Psi at the stop of three neurons of direction xbar and tiny sizes, by Runge-Kutta in log S."""
+    """Psi at the stop of three tiny neurons of direction xbar, by Runge-Kutta in log S."""
     x = np.array([[1.0, 0.2, 0.0], [0.3, 0.9, 0.4], [0.5, -0.1, 0.8]])
     sample = oa.Sample(np.vstack([x, -x.sum(axis=0)]), [1, 1, 1, -1])
     xbar = x.sum(axis=0) / np.linalg.norm(x.sum(axis=0))
@@ -152,7 +153,7 @@ def _against_several_neurons(proof: Derivation) -> None:
     proof.numerical("limit_alignment is where three neurons end", Psi - limit, 1e-7)
 
 
-def _runge_kutta(slope: object, state: np.ndarray, step: float) -> np.ndarray:
+def _runge_kutta(slope: Flow, state: np.ndarray, step: float) -> np.ndarray:
     """One step of the classical method."""
     k_1 = slope(state)
     k_2 = slope(state + 0.5 * step * k_1)

@@ -37,8 +37,8 @@ Derivation
    S' <= 2 sum m_i = 2 <w_hat, x_+> <= 2 X S.  Integrated, from S at t_a to at least S^-: the lower
    bound.  (It fails where neurons do not stay sorted: the class (1.2, 0.1), (-0.5, 0.1) with one
    neuron that starts at (0, 1), sorted, and then leaves the second sample, grows faster.)
-4. log(1 + s) <= 2 log 2 s/(1 + s) for 0 <= s <= 1: the difference is zero at both ends and its slope
-   changes sign once, from + to -.  With s = e^{-m}: L <= 2 log 2 sum g_i.
+4. log(1 + s) <= 2 log 2 s/(1 + s) for 0 <= s <= 1: the difference is zero at both ends and its
+   slope changes sign once, from + to -.  With s = e^{-m}: L <= 2 log 2 sum g_i.
 5. ||r|| >= sqrt(lambda) x_min sum g_i, and <u_j, r> >= mu sum g_i ||x_i|| >= mu ||r||, so
    (log S)' >= 2 mu ||r|| >= mu sqrt(lambda) x_min eta/log 2 while L >= eta.  Integrated, from S at
    t_a to at most S^+: the upper bound.
@@ -104,7 +104,7 @@ def derive() -> Derivation:
 def _margins(proof: Derivation) -> None:
     """Step 1, for two neurons: an input is longer than x_min, its cosine more than mu."""
     a = sp.symbols("a_1:3", positive=True)  # v_j ||w_j|| = ||w_j||^2
-    least, cosine, shortest = sp.symbols("least cosine shortest", positive=True)
+    least, shortest = sp.symbols("least shortest", positive=True)
     above, longer, slack = sp.symbols("above longer slack", nonnegative=True)
     margin = sum(share * (shortest + longer) * (least + above) for share in a)
     proof.at_least_zero("m_i >= S mu x_min", sp.expand(margin - sum(a) * least * shortest))
@@ -198,7 +198,9 @@ def _risk_falls(proof: Derivation) -> None:
     turned = sp.diff(moved[0] + moved[1], s).subs(s, 0)  # w_hat'
     proof.equal("L' = -sum g_i m_i'", sp.diff(2 * sp.log(1 + sp.exp(-m)), m), -2 / (1 + sp.exp(m)))
     size = v[0] ** 2 + v[1] ** 2
-    proof.at_least_zero("-L' >= S ||r||^2", sp.expand(r.dot(turned) - size * r.dot(r)))
+    rest = sum(w.dot(r) ** 2 for w in weights)
+    proof.equal("-L' = S ||r||^2 + sum <w_j, r>^2", r.dot(turned), size * r.dot(r) + rest)
+    proof.at_least_zero("so -L' >= S ||r||^2", rest)
     risk, rate = sp.Function("L")(s), sp.Symbol("rate", positive=True)
     slope = sp.diff(1 / risk, s).subs(sp.diff(risk, s), -rate * risk**2)
     proof.equal("1/L grows at the rate", slope, rate)

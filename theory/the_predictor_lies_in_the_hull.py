@@ -90,7 +90,7 @@ def _hull(proof: Derivation) -> None:
 
 
 def _stays_sorted(proof: Derivation) -> None:
-    """Step 4: a neuron of label y is active on y_i = y alone; y_i y_k <x_i, x_k> is not negative."""
+    """Step 4: a neuron of label y is active on y_i = y alone; y_i y_k <x_i, x_k> >= 0."""
     g, agree = (sp.symbols(f"{name}_1:4", nonnegative=True) for name in ("g", "agree"))
     v = sp.Symbol("v", positive=True)
     for y, y_k in itertools.product((1, -1), repeat=2):

@@ -17,7 +17,6 @@ from .shared import NOT_REACHED, REACHED, MaybeFloat, MaybeText, interrupt_ends
 
 if TYPE_CHECKING:
     from ..observation import Population, Problem
-    from ..statements import Statement
     from ..verdicts import Tally
 
 __all__ = [

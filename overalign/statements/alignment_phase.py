@@ -7,7 +7,16 @@ from typing import Any
 import sympy as sp
 
 from . import on_the_flow as flow
-from .hypotheses import BALANCED, IN_CLASS, LABELS, LOGISTIC, SEPARABLE, SORTED, TINY_SCALE, TWO_CLASSES
+from .hypotheses import (
+    BALANCED,
+    IN_CLASS,
+    LABELS,
+    LOGISTIC,
+    SEPARABLE,
+    SORTED,
+    TINY_SCALE,
+    TWO_CLASSES,
+)
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
 from .statement import Hypothesis, Provenance, Statement
@@ -31,9 +40,7 @@ folds = -log_alpha - sp.log(h) / 2  # log(1 / (sqrt(h) alpha))
 SMALL = Hypothesis("sqrt(h) alpha < 1", folds > 0)
 TURNING = Hypothesis("some live neuron of the class is not along its mean at t_1, in the limit")
 SAME_PATTERN = Hypothesis("both neurons are of one class and sorted")
-TINY_LEVEL = Hypothesis(
-    "alpha and the output go to zero, output^(3/2) << alpha << output^(1/2)"
-)
+TINY_LEVEL = Hypothesis("alpha and the output go to zero, output^(3/2) << alpha << output^(1/2)")
 IN_WINDOW = Hypothesis("t <= T_G")
 
 
@@ -96,7 +103,10 @@ STATEMENTS = (
         quantities=chosen("class_size", "x_min", "separability"),
         place="theory.md 1.1",
         provenance="ours",
-        hypotheses=(TWO_CLASSES, Hypothesis("pairs of the class have cosines >= lambda >= 0", lam >= 0)),
+        hypotheses=(
+            TWO_CLASSES,
+            Hypothesis("pairs of the class have cosines >= lambda >= 0", lam >= 0),
+        ),
         measure=flow.keeping(flow.class_norms, "class_size", "x_min", "separability"),
         tolerance=1e-12,
     ),

@@ -35,7 +35,8 @@ STATEMENTS = (
         place="theory.md 6.1",
         provenance="ours",
         hypotheses=(
-            MIXTURE, UNCONDITIONED,
+            MIXTURE,
+            UNCONDITIONED,
             Hypothesis("d >= 2", d >= 2),
             Hypothesis("0 < phi", phi > 0),
             Hypothesis("phi < pi", phi < sp.pi),
@@ -53,7 +54,12 @@ STATEMENTS = (
         quantities=chosen("dimension", "class_size", "kappa", "sigma"),
         place="theory.md 6.1",
         provenance="ours",
-        hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("kappa > 0", kappa > 0), Hypothesis("d >= 20", d >= 20)),
+        hypotheses=(
+            MIXTURE,
+            UNCONDITIONED,
+            Hypothesis("kappa > 0", kappa > 0),
+            Hypothesis("d >= 20", d >= 20),
+        ),
         measure=draws.median_class_mean_angle,
         tolerance=0.1,
     ),

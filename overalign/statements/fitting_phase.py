@@ -24,7 +24,9 @@ psi_min, psi_sample, theta_max, rho = (
 
 SORTED = Hypothesis("t is at least t_1")
 POSITIVE = Hypothesis("lambda > 0", lam > 0)
-STOPPED_LATER = Hypothesis("the stop is over the class and comes after t_a, and t_a is at least t_1")
+STOPPED_LATER = Hypothesis(
+    "the stop is over the class and comes after t_a, and t_a is at least t_1"
+)
 BELOW_START = Hypothesis("eta is below the risk at zero output", eta < 2 * n_plus * sp.log(2))
 
 # log S(t_eta) is between these: margins lie between S mu x_min and S x_max

@@ -9,7 +9,7 @@ import sympy as sp
 from .. import excess_error
 from ..special import OptimalConeAngle, Phi, density
 from . import on_draws as draws
-from .hypotheses import MIXTURE, TWO_CLASSES, UNCONDITIONED
+from .hypotheses import MIXTURE, UNCONDITIONED
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
 from .statement import Hypothesis, Provenance, Statement

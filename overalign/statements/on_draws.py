@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -464,7 +465,7 @@ def scale_that_reaches(name: str, *quantities: str) -> Callable[[Problem], Measu
         bound = find(name)
         names = [quantity.name for quantity in bound.quantities]
         given = {**problem.facts(1), **facts}
-        rest = {k: given[k] for k in names if k in given and k != "log_alpha"}
+        rest: Any = {k: given[k] for k in names if k in given and k != "log_alpha"}
         if "time" in names:
             rest |= {"time": 1e6 / given["class_norm"] / problem.beta, "t_1": 0.0}
 
@@ -509,7 +510,7 @@ def _deep(problem: Problem, degree: int) -> tuple[list[FloatArray], FloatArray, 
     sizes = [sample.dimension, *[width] * (degree - 1), 1]
     layers = [
         generator.standard_normal((after, before)) / math.sqrt(before)
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True)
+        for before, after in pairwise(sizes)
     ]
     x = sample.x / sample.max_norm
     return layers, x, sample.y, math.exp(float(np.clip(problem.log_alpha, -2.0, 1.0)))

@@ -489,8 +489,8 @@ def alignment_at_tiny_scale(problem: Problem, label: int) -> Measured:
     Psi = (of.positive if label == 1 else of.negative).Psi
     try:
         limit = limit_alignment(problem.sample, problem.eta, label, problem.loss)
-    except ProblemError as error:
-        raise ScopeError(str(error)) from error
+    except ProblemError as problem_error:
+        raise ScopeError(str(problem_error)) from problem_error
     error = 6.0 * (run.error_estimate + ROUNDING)
     how = "gradient flow at alpha = exp(-2000)"
     return Measured(float(Psi), {"Psi_limit": float(limit.Psi)}, error, {"label": label}, how)

@@ -276,15 +276,15 @@ class Statement:
             if keyword in given:
                 if name in given:
                     raise ProblemError(f"{self.name}: give {keyword} or {name}, not both")
-                value = np.asarray(given.pop(keyword), dtype=np.float64)
+                given_value = np.asarray(given.pop(keyword), dtype=np.float64)
                 symbol = sympy.Symbol(keyword)
                 with np.errstate(invalid="ignore"):
-                    given[name] = compiled((symbol,), convert(symbol))(value)
+                    given[name] = compiled((symbol,), convert(symbol))(given_value)
         names = [quantity.name for quantity in self.quantities]
         self._require_names(given, names)
         found = {}
         for quantity in self.quantities:
-            value = given.get(quantity.name, self.defaults.get(quantity.name))
+            value: Any = given.get(quantity.name, self.defaults.get(quantity.name))
             array = np.asarray(value, dtype=np.float64)
             objection = quantity.objection(array)
             if objection:
@@ -383,10 +383,11 @@ class Statement:
         >>> bound
         <statement phase1_alignment(time, t_1; ...): Neurons align in phase 1>
         >>> round(bound(time=1.0, t_1=0.5), 3)
-        0.62
+        0.365
         """
-        given = {} if loss is None else {"loss": loss}
-        problem = Problem(sample, network, log_alpha, eta=eta, mixture=mixture, **given)
+        problem = Problem(sample, network, log_alpha, eta=eta, mixture=mixture)
+        if loss is not None:
+            problem = replace(problem, loss=loss)
         broken = self.broken_by(problem)
         if broken and outside == "raise":
             raise ProblemError(
@@ -510,7 +511,9 @@ class Statement:
         from ..enclosure import enclose
 
         try:
-            ball = enclose(self.expression, {q.symbol: float(given[q.name][k]) for q in self.quantities})
+            ball = enclose(
+                self.expression, {q.symbol: float(given[q.name][k]) for q in self.quantities}
+            )
         except EnclosureError as problem:
             return Judgement.INCONCLUSIVE, f"the formula is not enclosed: {problem}"
         ends = np.array([ball.low, ball.high])
@@ -546,8 +549,9 @@ class Statement:
         Examples
         --------
         >>> from overalign import statements
-        >>> print(statements.over_alignment.enclose(kappa=3, sigma=1, phi="0.3", theta_c=0, digits=15))
-        [0.000728514347...]
+        >>> OA = statements.over_alignment
+        >>> print(OA.enclose(kappa=3, sigma=1, phi="0.3", theta_c=0, digits=15))
+        [0.00072851103903827... +/- ...]
         """
         from ..enclosure import enclose
 
@@ -596,13 +600,26 @@ class Statement:
         expression, given = self._exact(box)
         conditions = list(where) if isinstance(where, list | tuple) else [where]
         conditions += [h.condition for h in self.hypotheses if h.condition is not None]
-        if claim not in ("increasing", "decreasing"):
-            return certify(expression, claim, given, where=conditions, most_parts=most_parts)
+        if claim != "increasing" and claim != "decreasing":
+            return certify(
+                expression,
+                claim,
+                given,
+                where=conditions,
+                most_parts=most_parts,
+                claim=f"{self.name} is {claim}",
+            )
         if in_ not in {quantity.name for quantity in self.quantities}:
             raise ProblemError(f"{self.name}: in_ is {in_!r}; name the quantity it is {claim} in")
         symbol = next(q.symbol for q in self.quantities if q.name == in_)
         return certify_monotone(
-            expression, claim, symbol, given, where=conditions, most_parts=most_parts
+            expression,
+            claim,
+            symbol,
+            given,
+            where=conditions,
+            most_parts=most_parts,
+            claim=f"{self.name} is {claim} in {in_}",
         )
 
     def _exact(self, values: Mapping[str, Any]) -> tuple[Any, dict[Any, Any]]:
@@ -613,18 +630,24 @@ class Statement:
             if keyword in given and name not in given:
                 symbols[keyword] = sympy.Symbol(keyword, real=True)
                 expression = expression.subs(symbols[name], convert(symbols[keyword]))
-        ends = {
-            name: [float(sympy.Rational(end)) for end in (value if isinstance(value, tuple) else (value,))]
-            for name, value in given.items()
-        }
-        for k in range(2):  # both ends of every interval are in range
-            self._checked({name: some[min(k, len(some) - 1)] for name, some in ends.items()})
+        for k in (0, -1):  # both ends of every interval are in range
+            self._checked({name: self._end(name, value, k) for name, value in given.items()})
         found = {
             symbols[name]: given.get(name, self.defaults.get(name))
             for name in symbols
             if name in given or (name in self.defaults and symbols[name] in expression.free_symbols)
         }
         return expression, found
+
+    def _end(self, name: str, value: Any, k: int) -> float:
+        """One end of a value, as a float."""
+        try:
+            return float(sympy.sympify(value[k] if isinstance(value, tuple) else value))
+        except (TypeError, ValueError, IndexError, sympy.SympifyError):
+            raise ProblemError(
+                f"{self.name}: {name} is {value!r}, expected a number, a decimal such as '0.3', "
+                "or a pair (low, high)"
+            ) from None
 
     # ------------------------------------------------------------ to be read
 
@@ -645,7 +668,9 @@ class Statement:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        names = [quantity.name for quantity in self.quantities if quantity.name not in self.defaults]
+        names = [
+            quantity.name for quantity in self.quantities if quantity.name not in self.defaults
+        ]
         filled = ", ".join(f"{name}={value:.6g}" for name, value in self.defaults.items())
         inner = ", ".join(names) + (f"; {filled}" if filled else "")
         return f"<statement {self.name}({inner}): {self.title}>"
