@@ -20,6 +20,7 @@ from .data import Split, read_sample, read_split
 from .errors import (
     ConfigError,
     DataFileError,
+    DerivationError,
     EnclosureError,
     OutputError,
     OveralignError,
