@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import sympy
 
+from .enclosure import certify
 from .errors import DerivationError
 from .observation import Population
 from .statements import find
@@ -102,8 +103,6 @@ class Derivation:
         DerivationError
             It is negative somewhere, or a part of the box stays undecided.
         """
-        from .enclosure import certify
-
         found = certify(expression, "nonnegative", box, where=where)
         if not found.is_certified:
             raise DerivationError(f"{text}: {found}")

@@ -108,6 +108,10 @@ class Problem:
             parts.append(f"seed={self.seed}")
         return f"Problem({', '.join(parts)})"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """The same where hypothesis and IPython print."""
+        printer.text(repr(self))
+
     def at_scale(self, log_alpha: float) -> Problem:
         """The same problem at another scale of the initialisation, one for each scale."""
         if log_alpha not in self._at_scales:

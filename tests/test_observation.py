@@ -163,7 +163,7 @@ def test_facts_are_what_data_and_network_say(label: int) -> None:
         "class_norm": np.linalg.norm(rows.sum(axis=0)),
         "largest_class_norm": max(np.linalg.norm(part.sum(axis=0)) for part in (rows, other)),
         "separability": pairs.min(),
-        "eta": 2 * 4 * 0.05,
+        "eta": 2 * 2 * 0.05,  # of the class
         "kappa": 1.5,
         "sigma": 0.3,
         "phi": math.acos(cosine),

@@ -49,12 +49,10 @@ Yeom, Ha, Lee, arXiv 2602.00827, Eq. 24 (known from summaries).
 
 from __future__ import annotations
 
-import math
-
 import sympy as sp
 
 from overalign.derivation import Derivation, report
-from overalign.special import OptimalConeAngle, Phi, compiled, density
+from overalign.special import OptimalConeAngle, Phi, compiled
 from overalign.statements.quantities import QUANTITIES
 
 kappa, sigma, phi, a, theta = (
@@ -84,22 +82,14 @@ def derive() -> Derivation:
 
 def _quotient_falls(proof: Derivation, quotient: sp.Expr) -> None:
     """Step 2."""
-    falls = -sp.diff(quotient, theta) / quotient
-    left = sp.cos(phi) / (sp.sin(phi - theta) * sp.cos(theta))
-    bend = x**2 * sp.sin(phi - theta) * sp.cos(phi - theta)
-    proof.equal(
-        "cos(phi) from the sines of the log-slope",
-        sp.expand_trig(sp.cos(phi - theta) * sp.cos(theta) - sp.sin(phi - theta) * sp.sin(theta)),
-        sp.cos(phi),
-    )
     apart = sp.cos(phi - theta) * sp.cos(theta) - sp.sin(phi - theta) * sp.sin(theta)
-    proof.equal(
-        "the slope of log Q",
-        falls,
-        left.subs(sp.cos(phi), apart) + bend,
-    )
-    own = {f: sp.Symbol(f.func.__name__ + str(k), positive=True) for k, f in enumerate(_factors())}
-    proof.at_least_zero("Q falls for 0 < phi - theta <= phi < pi/2", (left + bend).subs(own))
+    proof.equal("cos(phi) from its parts", sp.expand_trig(apart), sp.cos(phi))
+    bend = x**2 * sp.sin(phi - theta) * sp.cos(phi - theta)
+    falls = apart / (sp.sin(phi - theta) * sp.cos(theta)) + bend
+    proof.equal("the slope of log Q", sp.diff(quotient, theta) / quotient, -falls)
+    own = {factor: sp.Symbol(f"p_{k}", positive=True) for k, factor in enumerate(_factors())}
+    signs = falls.subs(apart, sp.cos(phi)).subs(own)
+    proof.at_least_zero("Q falls for 0 < phi - theta <= phi < pi/2", signs)
 
 
 def _factors() -> tuple[sp.Expr, ...]:
@@ -127,7 +117,7 @@ def _root(proof: Derivation, slope: sp.Expr) -> None:
         for share in (0.01, 0.5, 0.99):
             given = (ratio, 1.0, angle, share * float(steepest(ratio, 1.0, angle)))
             worst = max(worst, abs(float(residual(*given, float(root(*given))))))
-    proof.numerical("OptimalConeAngle solves U' = 0", worst if worst > 0.0 else math.nan, 1e-10)
+    proof.numerical("OptimalConeAngle solves U' = 0", worst, 1e-10)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ A lower bound, attained by v = xbar (``class_mean_is_optimal``; theory.md 4.3, o
 
 Derivation
 ----------
-1. Given the u_i, s has the density proportional to exp(k <s, xbar>), k = kappa ||x_+||/sigma^2 >= 0:
+1. Given the u_i, s has the density proportional to exp(k <s, xbar>), k = kappa ||x_+||/sigma^2:
    the logarithm of the likelihood is kappa <s, x_+>/sigma^2 and what does not depend on s, as
    ||s|| = 1.
 2. Independent randomness does not change that law, so it is enough to compare one fixed v with xbar
@@ -27,8 +27,8 @@ Derivation
 4. Integrate over the half of the sphere where a = <xbar, s> >= b = <v, s>, and add to each s its
    image.  With x = kappa/sigma the two together contribute
    [Phi(-x b) - Phi(-x a)] [exp(k a) - exp(k b)] to E(v) - E(xbar) (up to the norm of the density).
-5. Both brackets are not negative, since Phi and exp rise.  So the mean of E(v) - E(xbar) over s is not
-   negative given the data, and so is its mean over data; the mean of E(xbar) is positive.
+5. Both brackets are not negative, since Phi and exp rise.  So the mean of E(v) - E(xbar) over s is
+   not negative given the data, and so is its mean over data; the mean of E(xbar) is positive.
 6. At v = xbar all is zero: the bound is attained.
 
 Numerical check
@@ -73,7 +73,7 @@ def _posterior(proof: Derivation) -> None:
             sp.sin(angles[1]),
         ]
     )
-    u = [sp.Matrix(sp.symbols(f"u_{i}1:4", real=True)) for i in (1, 2)]
+    u = [sp.Matrix(sp.symbols(f"u_{i}_1:4", real=True)) for i in (1, 2)]
     squares = sum((part - kappa * s).dot(part - kappa * s) for part in u)
     log_likelihood, pull = -squares / (2 * sigma**2), kappa * s.dot(u[0] + u[1]) / sigma**2
     for angle in angles:

@@ -54,8 +54,8 @@ Derivation
    1 - delta the left side of 6 is at most 2 L B + 2 L sigma sqrt(2 log(1/delta)/n_+).  The
    statement keeps the two-sided form.
 8. Margins: the ramp, 1 below zero, 1 - m/gamma up to gamma, 0 beyond, lies above the 0-1 loss and
-   is (1/gamma)-Lipschitz, and its mean over the sample is zero.  E(w_hat) <= sup(R - Rhat), one side
-   alone: delta for delta/2, and 1/gamma for L.
+   is (1/gamma)-Lipschitz, and its mean over the sample is zero.  E(w_hat) <= sup(R - Rhat), one
+   side alone: delta for delta/2, and 1/gamma for L.
 
 Numerical check
 ---------------

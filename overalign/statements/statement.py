@@ -11,20 +11,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
+from ..enclosure import Certificate, Enclosure, certify, certify_monotone, enclose
 from ..errors import EnclosureError, ProblemError, ScopeError
 from ..observation import Measured, Problem
 from ..problem import GaussianMixture, Loss, Network, Sample
 from ..special import compiled
 from ..verdicts import Direction, Judgement, Scale, Verdict, compare
-
-if TYPE_CHECKING:
-    from ..enclosure import Certificate, Enclosure
 
 __all__ = ["Hypothesis", "Quantity", "Statement"]
 
@@ -442,7 +440,7 @@ class Statement:
                     raise ScopeError(objection)
         given = self._of_points(measured)
         size = measured.value.shape
-        inside, reason = np.ones(size, dtype=bool), "there is no point to compare at"
+        inside, reason = np.isfinite(measured.value), "there is no point to compare at"
         for hypothesis in self.hypotheses:
             if hypothesis.condition is not None:
                 holds = np.broadcast_to(self._truth(hypothesis.condition, given), size)
@@ -508,8 +506,6 @@ class Statement:
         """The judgement with the formula enclosed at the decisive point, and why it changed."""
         if judgement not in (Judgement.HOLDS, Judgement.FAILS):
             return judgement, "the error does not tell the two sides apart"
-        from ..enclosure import enclose
-
         try:
             ball = enclose(
                 self.expression, {q.symbol: float(given[q.name][k]) for q in self.quantities}
@@ -553,8 +549,6 @@ class Statement:
         >>> print(OA.enclose(kappa=3, sigma=1, phi="0.3", theta_c=0, digits=15))
         [0.00072851103903827... +/- ...]
         """
-        from ..enclosure import enclose
-
         expression, given = self._exact(values)
         return enclose(expression, given, digits)
 
@@ -595,8 +589,6 @@ class Statement:
         >>> found.is_certified
         True
         """
-        from ..enclosure import certify, certify_monotone
-
         expression, given = self._exact(box)
         conditions = list(where) if isinstance(where, list | tuple) else [where]
         conditions += [h.condition for h in self.hypotheses if h.condition is not None]
