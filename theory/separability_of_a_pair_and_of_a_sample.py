@@ -2,8 +2,8 @@ r"""How likely a pair, and a whole sample, violates orthogonal separability.
 
 Setting
 -------
-u_i = y_i x_i = kappa s + sigma z_i, i <= n, independent, z_i ~ N(0, I_d), of both classes alike; not
-conditioned.  A pair violates separability at 0 <= lambda < 1 if its cosine is at most lambda.
+u_i = y_i x_i = kappa s + sigma z_i, i <= n, independent, z_i ~ N(0, I_d), of both classes alike;
+not conditioned.  A pair violates separability at 0 <= lambda < 1 if its cosine is at most lambda.
 F(x; d, d, c) is the distribution function of the noncentral F law.
 
 Statement
@@ -29,8 +29,10 @@ Derivation
    ||a||^2/||b||^2 <= (1 + lambda)/(1 - lambda).  At lambda = 0 nothing was lost.
 3. ||a||^2/sigma^2 is noncentral chi^2 of d degrees with the noncentrality
    ||sqrt(2) kappa s||^2/sigma^2 = 2 kappa^2/sigma^2, ||b||^2/sigma^2 is chi^2 of d degrees: their
-   quotient follows the noncentral F law, by definition.  For d = 2 and lambda = 0 this is compared
-   with a closed form, exp(-kappa^2/(2 sigma^2))/2: numerical only.
+   quotient follows the noncentral F law, by definition.  For d = 2 and lambda = 0, with the
+   deviations in units of sigma, P(||b|| >= ||a||) is the mean of exp(-||a||^2/2), which is
+   exp(-kappa^2/(2 sigma^2))/2.  That this is the function that gives the formula's numbers:
+   numerical only.
 4. A sample that is not separable has one of n (n - 1)/2 pairs that violates (union bound).
 
 Numerical check
@@ -86,12 +88,8 @@ def _rotation(proof: Derivation) -> sp.Expr:
     proof.equal("||u||^2 + ||u'||^2 = ||a||^2 + ||b||^2", squares, a.dot(a) + b.dot(b))
     noise = [*z[0], *z[1]]
     jacobian = sp.Matrix([*a, *b]).jacobian(noise)
-    for row, column in itertools.combinations_with_replacement(range(4), 2):
-        proof.equal(
-            f"covariance of (a, b), components {row + 1} and {column + 1}",
-            (jacobian * jacobian.T)[row, column],
-            sigma**2 * int(row == column),
-        )
+    off = jacobian * jacobian.T - sigma**2 * sp.eye(4)
+    proof.equal("(a, b) has the covariance sigma^2 I", sum(entry**2 for entry in off), 0)
     at_zero = dict.fromkeys(noise, 0)
     centre = b.subs(at_zero)
     proof.equal("b has the mean zero", centre.dot(centre), 0)
@@ -119,13 +117,10 @@ def _quotient(proof: Derivation) -> sp.Expr:
 def _of_two_dimensions(proof: Derivation) -> None:
     """Step 3: ||b||^2/(2 sigma^2) is exponential for d = 2, and so P(||a|| <= ||b||) a mean."""
     size = sp.Symbol("size", positive=True)  # kappa/sigma
-    radius, z = sp.Symbol("radius", positive=True), sp.Symbol("z", real=True)
-    law = radius * sp.exp(-(radius**2) / 2)
-    proof.equal(
-        "P(||b|| >= r) = exp(-r^2/2)",
-        sp.integrate(law, (radius, z**2 + 1, sp.oo)),
-        sp.exp(-((z**2 + 1) ** 2) / 2),
-    )
+    radius, r = sp.symbols("radius r", positive=True)
+    beyond = sp.integrate(radius * sp.exp(-(radius**2) / 2), (radius, r, sp.oo))
+    proof.equal("P(||b|| >= r) = exp(-r^2/2)", beyond, sp.exp(-(r**2) / 2))
+    z = sp.Symbol("z", real=True)
     weight = sp.exp(-(z**2) / 2) / sp.sqrt(2 * sp.pi)
     along, across = (
         sp.integrate(weight * sp.exp(-((z + shift) ** 2) / 2), (z, -sp.oo, sp.oo))

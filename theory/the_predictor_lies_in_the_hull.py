@@ -2,10 +2,10 @@ r"""The effective predictor is at least as aligned as the worst of the vectors t
 
 Setting
 -------
-J_+ holds the neurons with v_j > 0 that are not dead, w_hat = sum over J_+ of v_j w_j,
-xbar = x_+/||x_+||, psi_j = cos(w_j, xbar) and Psi = cos(w_hat, xbar).  The class - is the same with
-|v_j|.  For the second statement: balanced gradient flow of the logistic or exponential loss,
-inner products inside a class not negative and those across classes not positive (orthogonal
+J_+ holds the neurons that have v_j > 0 at the time and are not dead, w_hat = sum over J_+ of
+v_j w_j, xbar = x_+/||x_+||, psi_j = cos(w_j, xbar) and Psi = cos(w_hat, xbar).  The class - is the
+same with |v_j|.  For the second statement: balanced gradient flow of the logistic or exponential
+loss, inner products inside a class not negative and those across classes not positive (orthogonal
 separability is sufficient), t_1 the first time at which every neuron that is not dead is sorted.
 
 Statement
@@ -27,10 +27,10 @@ Derivation
 2. ||w_hat|| <= sum a_j, because <u_j, u_k> <= 1.
 3. If m >= 0, therefore <w_hat, xbar> >= m ||w_hat||.  This is ``conic_hull``.  With one common
    direction both steps are equalities.
-4. After t_1 a sorted neuron has w_j' = v_j r, r = sum over its class of g_i x_i, g_i > 0.
-   <w_j, x_k> does not fall for k in its class and does not rise for k in the other: it stays
-   sorted.  (Without separability it need not, and the second bound fails: a neuron that starts
-   sorted can come to slide along the kink of a sample of the other class, away from the hull.)
+4. After t_1 a sorted neuron has w_j' = v_j r, r = sum over its class of g_i x_i, g_i > 0.  With y
+   the sign of v_j, y y_k <w_j, x_k> does not fall, whatever is active: the neuron stays sorted.
+   (Without separability it need not, and the second bound fails: a neuron that starts sorted can
+   come to slide along the kink of a sample of the other class, away from the hull.)
 5. So w_j(t) = w_j(t_1) + sum c_i x_i with c_i >= 0 (integration, in words): w_hat is a
    non-negative combination of the w_j(t_1) and the x_i, and 1 to 3 hold for these vectors.
 6. The smallest of their cosines is the right side.  Were it negative, the statement would hold all
@@ -90,15 +90,14 @@ def _hull(proof: Derivation) -> None:
 
 
 def _stays_sorted(proof: Derivation) -> None:
-    """Step 4: a neuron of label y is active on y_i = y alone; y_i y_k <x_i, x_k> >= 0."""
+    """Step 4: what active samples of either label do, as y_i y_k <x_i, x_k> >= 0."""
     g, agree = (sp.symbols(f"{name}_1:4", nonnegative=True) for name in ("g", "agree"))
     v = sp.Symbol("v", positive=True)
-    for y, y_k in itertools.product((1, -1), repeat=2):
-        y_i = y
+    for y, y_i, y_k in itertools.product((1, -1), repeat=3):
         products = [y_i * y_k * size for size in agree]
         speed = y * v * sum(g[i] * y_i * products[i] for i in SOME)
         proof.at_least_zero(
-            f"<w, x_k> of a sorted neuron moves away from zero, y = {y}, y_k = {y_k}",
+            f"<w, x_k> moves away from zero, (y, y_i, y_k) = ({y}, {y_i}, {y_k})",
             y * y_k * speed,
         )
 

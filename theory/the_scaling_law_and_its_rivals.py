@@ -33,7 +33,8 @@ reconstructed from its zeta).  Changes of log c*:
 Derivation
 ----------
 1. tan(theta/2) <= e^{-X (t - t_1)} and theta <= 2 tan(theta/2), at
-   T_+ = log(1/(sqrt(h) alpha))/(2 X): theta^2 = 4 sqrt(h) alpha e^{2 X t_1} at leading order: the first K.
+   T_+ = log(1/(sqrt(h) alpha))/(2 X): theta^2 = 4 sqrt(h) alpha e^{2 X t_1} at leading order, the
+   first K.
 2. 1 - psi = C alpha/2 where the transient is over and C alpha is small, and theta^2 = 2 (1 - psi):
    the second K, with C alpha = 1 - zeta.
 3. Solve K alpha = q^2 phi^2.

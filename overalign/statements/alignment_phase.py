@@ -84,11 +84,21 @@ def _alignment(name: str, title: str, zeta: Any, provenance: Provenance, place: 
             *(loss, SEPARABLE, BALANCED, SORTED, IN_WINDOW),
             *(SMALL, Hypothesis("zeta > 0", zeta > 0)),
         ),
+        says_nothing=Hypothesis("t is t_1: the bound is 0, as for any sorted neuron", t <= t_1),
         defaults={"beta": 1.0},
         measure=flow.cosines(with_n="n" in names),
     )
 
 
+_HALF_ANGLE = (
+    sp.exp(-X * beta * (t - t_1))
+    + x_max * sp.exp(Q["log_size"].symbol + 2 * X * beta * (t - t_1)) / 6
+)
+# one exponent for each term: factors alone may leave float64
+_ANGLE_AT_T_PLUS = (
+    2 * sp.exp(X * beta * t_1 + log_alpha / 2 + sp.log(h) / 4)
+    + sp.exp(LOG_F + F * X * beta * t_1) / 3
+)
 # what is left to turn, and how long the bound (2.5) takes
 _SORTED_BY = 1 / (beta * (lam * x_min * m_plus - E_LOG))
 _WINDOW = folds / (2 * (1 + sp.tanh(F / 2)) * G * beta)
@@ -267,6 +277,7 @@ STATEMENTS = (
             *(LABELS, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
             Hypothesis("alpha sqrt(h) x_max W_max^2 <= 1", F <= 1),
         ),
+        says_nothing=Hypothesis("the bound is at least n x_max", n * x_max <= E_LIT),
         measure=flow.directional_error(False, "n", *ERROR_QUANTITIES),
     ),
     Statement(
@@ -279,6 +290,7 @@ STATEMENTS = (
         place="theory.md 2.2, E_log",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
+        says_nothing=Hypothesis("the bound is at least n x_max", n * x_max <= E_LOG),
         measure=flow.directional_error(False, "n", *ERROR_QUANTITIES),
     ),
     Statement(
@@ -409,9 +421,7 @@ STATEMENTS = (
         title="The angle at T_+ is of order sqrt(alpha)",
         left=r"\theta_j(T_+)",
         direction="at_most",
-        # one exponent: the factors alone may leave float64
-        expression=2 * sp.exp(X * beta * t_1 + log_alpha / 2 + sp.log(h) / 4)
-        + sp.exp(LOG_F + F * X * beta * t_1) / 3,
+        expression=_ANGLE_AT_T_PLUS,
         quantities=chosen("width", "class_norm", "x_max", "W_max", "log_alpha", "t_1", "beta"),
         place="paper, Corollary 5.3; theory.md (2.7)",
         provenance="reconstructed",
@@ -422,6 +432,7 @@ STATEMENTS = (
             SMALL,
             Hypothesis("t_1 is at most T_G and T_+"),
         ),
+        says_nothing=Hypothesis("the bound is at least pi / 2", sp.pi / 2 <= _ANGLE_AT_T_PLUS),
         defaults={"beta": 1.0},
         measure=flow.of_both_classes(flow.angles_at_transient_time),
     ),
@@ -430,12 +441,14 @@ STATEMENTS = (
         title="The half angle falls exponentially to a floor of order alpha",
         left=r"\tan(\theta_j(t)/2)",
         direction="at_most",
-        expression=sp.exp(-X * beta * (t - t_1))
-        + x_max * sp.exp(Q["log_size"].symbol + 2 * X * beta * (t - t_1)) / 6,
+        expression=_HALF_ANGLE,
         quantities=chosen("class_norm", "x_max", "log_size", "time", "t_1", "beta"),
         place="theory.md (2.4)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SORTED),
+        says_nothing=Hypothesis(
+            "the bound is at least 1, as for any sorted neuron", _HALF_ANGLE >= 1
+        ),
         defaults={"beta": 1.0},
         measure=flow.of_both_classes(flow.half_angles),
     ),

@@ -99,6 +99,7 @@ STATEMENTS = (
         place="theory.md (3.3)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, BELOW_START),
+        says_nothing=Hypothesis("the bound is at most t_a", log_size >= LOG_SIZE_LOW),
         defaults={"beta": 1.0},
         measure=flow.stopping_time(False, *_AT_LEAST),
     ),

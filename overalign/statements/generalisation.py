@@ -201,6 +201,10 @@ STATEMENTS = (
         place="theory.md (4.3), B2",
         provenance="ours",
         hypotheses=(MIXTURE, AXIS_APART, UNCONDITIONED, NARROW),
+        says_nothing=Hypothesis(
+            "the whole sphere has no more",
+            sp.sqrt((kappa**2 + sigma**2 * d) / n_plus) <= RADEMACHER,
+        ),
         given_as=_PSI,
         measure=draws.rademacher,
         tolerance=0.02,
