@@ -61,7 +61,10 @@ STATEMENTS = (
         quantities=chosen("psi_min", "psi_sample"),
         place="theory.md (3.1)",
         provenance="ours",
-        hypotheses=(LABELS, BALANCED, SORTED, Hypothesis("min psi_j(t_1) >= 0", psi_min >= 0)),
+        hypotheses=(
+            *(LABELS, SEPARABLE, BALANCED, SORTED),
+            Hypothesis("min psi_j(t_1) >= 0", psi_min >= 0),
+        ),
         measure=flow.of_both_classes(flow.hull_after_sorting),
     ),
     Statement(
@@ -98,7 +101,7 @@ STATEMENTS = (
         quantities=chosen(*_AT_LEAST),
         place="theory.md (3.3)",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, BELOW_START),
+        hypotheses=(LOGISTIC, SEPARABLE, BALANCED, STOPPED_LATER, BELOW_START),
         says_nothing=Hypothesis("the bound is at most t_a", log_size >= LOG_SIZE_LOW),
         defaults={"beta": 1.0},
         measure=flow.stopping_time(False, *_AT_LEAST),

@@ -222,9 +222,6 @@ STATEMENTS = (
         place="paper, Theorem 5.6; theory.md (4.4), B2",
         provenance="reconstructed",
         hypotheses=(MIXTURE, AXIS_APART, UNCONDITIONED, NARROW),
-        says_nothing=Hypothesis(
-            "the bound is at least 1", 2 * (2 * L * RADEMACHER + CONCENTRATION) >= 1
-        ),
         defaults={"lipschitz": 1.0, "delta": 0.05},
         given_as=_PSI,
         measure=draws.uniform_deviation,
@@ -257,8 +254,8 @@ STATEMENTS = (
     ),
     Statement(
         name="typical_error",
-        title="Error of a direction at an isotropic angle to the class mean",
-        left=r"E(\hat w)",
+        title="Mean error of the directions at an angle to the class mean",
+        left=r"\mathbb E[E(\hat w)]",
         direction="equal",
         expression=Phi(-ratio * sp.cos(phi) * sp.cos(theta)),
         quantities=chosen("kappa", "sigma", "phi", "theta", "dimension"),
@@ -280,19 +277,23 @@ STATEMENTS = (
     Statement(
         name="largest_slope",
         title="An interior optimum of OA + a sin(theta) needs a smaller slope a than this",
-        left=r"\sup_\theta(\mathrm{OA}(0)-\mathrm{OA}(\theta))/\sin\theta",
+        left=r"\sup_{\theta\le\pi/2}(\mathrm{OA}(0)-\mathrm{OA}(\theta))/\sin\theta",
         direction="equal",
         expression=LARGEST_SLOPE,
         quantities=chosen("kappa", "sigma", "phi"),
         place="paper, Eq. 24; theory.md (5.1)",
         provenance="ours",
-        hypotheses=(MIXTURE, Hypothesis("phi < pi / 2", phi < sp.pi / 2)),
+        hypotheses=(
+            MIXTURE,
+            *(Hypothesis("phi > 0", phi > 0), Hypothesis("phi < pi / 2", phi < sp.pi / 2)),
+            Hypothesis("kappa > 0", kappa > 0),
+        ),
         measure=draws.largest_slope,
         tolerance=1e-3,
     ),
     Statement(
         name="optimal_cone_angle",
-        title="The cone angle that minimises OA + a sin(theta)",
+        title="The cone angle up to pi / 2 that minimises OA + a sin(theta)",
         left=r"\theta^\ast",
         direction="equal",
         expression=OptimalConeAngle(ratio, phi, a),
@@ -301,7 +302,8 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(
             MIXTURE,
-            Hypothesis("phi < pi / 2", phi < sp.pi / 2),
+            *(Hypothesis("phi > 0", phi > 0), Hypothesis("phi < pi / 2", phi < sp.pi / 2)),
+            Hypothesis("a > 0", a > 0),
             Hypothesis("a is below the largest slope, (5.1)", a < LARGEST_SLOPE),
         ),
         measure=draws.optimal_angle,
@@ -316,7 +318,10 @@ STATEMENTS = (
         quantities=(),
         place="theory.md 4.3",
         provenance="ours",
-        hypotheses=(MIXTURE, UNCONDITIONED),
+        hypotheses=(
+            *(MIXTURE, UNCONDITIONED),
+            Hypothesis("s is uniform on the sphere, or the rule commutes with rotations"),
+        ),
         measure=draws.same_class_rules,
         scale="absolute",
         tolerance=0.02,
@@ -376,7 +381,11 @@ STATEMENTS = (
             quantities=chosen(*names),
             place=place,
             provenance=provenance,
-            hypotheses=(Hypothesis("kappa / sigma, d, x_max and W_max stay as they are"),),
+            hypotheses=(
+                Hypothesis(
+                    "kappa / sigma, d, n_+ / n, x_max, W_max, q and X t_1 stay as they are, and X grows like n"
+                ),
+            ),
         )
         for name, title, expression, names, place, provenance in _SCALING_LAWS
     ),

@@ -349,8 +349,11 @@ def same_class_rules(problem: Problem) -> Measured:
     size, dimension = int(facts["class_size"]), int(facts["dimension"])
     if size < 2 or dimension < 2 or mixture.kappa == 0.0:
         raise ScopeError("one sample, one dimension or no signal leaves no other rule")
-    u, signal = _classes(problem, 7, _sets(size * dimension), size, dimension)
     generator = _generator(problem, 8)
+    noise = generator.standard_normal((_sets(size * dimension), size, dimension))
+    signal = generator.standard_normal((len(noise), dimension))
+    signal /= np.linalg.norm(signal, axis=1, keepdims=True)
+    u = mixture.kappa * signal[:, None] + mixture.sigma * noise
     weights = generator.exponential(size=u.shape[:2])
     mean = u.sum(axis=1)
     tilt = generator.standard_normal(mean.shape)
@@ -363,7 +366,8 @@ def same_class_rules(problem: Problem) -> Measured:
     ratio = mixture.kappa / mixture.sigma
 
     def error_of(v: FloatArray) -> FloatArray:
-        return _error_of(ratio, v @ signal / np.linalg.norm(v, axis=1))
+        along = np.einsum("sd,sd->s", v, signal[: len(v)])
+        return _error_of(ratio, along / np.linalg.norm(v, axis=1))
 
     some = slice(0, 100)  # the largest margin takes an optimisation for each set
     margin = np.array([max_margin_direction(rows) for rows in u[some]])

@@ -441,7 +441,7 @@ def power_at_onset(problem: Problem, label: int) -> Measured:
 def hull(problem: Problem, label: int) -> Measured:
     """Psi at every time against the smallest psi_j of a live neuron then."""
     aligned, state, of = problem.alignment, problem.states, _of_class(problem, label)
-    live = aligned.is_live & (problem.network.sign == label)
+    live = aligned.is_live & (state.sign == label)
     exists = live.any(axis=1)
     if not exists.any():
         raise ScopeError(f"no live neuron with output sign {label:+d}")
