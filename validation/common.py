@@ -38,6 +38,17 @@ SOURCES = {
         *("sampling.py", "problem.py", "alignment.py", "phases.py", "limit.py"),
         *("excess_error.py", "_lines.py", "optimum.py", "ucurve.py"),
     ),
+    "statements_source_sha256": (
+        *("special.py", "observation.py", "verdicts.py"),
+        *(f"enclosure/{name}.py" for name in ("balls", "forms", "laws", "signs", "values")),
+        *(
+            f"statements/{name}.py"
+            for name in (
+                *("statement", "hypotheses", "quantities", "on_the_flow", "on_draws"),
+                *("alignment_phase", "fitting_phase", "generalisation", "data_laws"),
+            )
+        ),
+    ),
 }
 SOURCE_HASHES = {
     key: hashlib.sha256(

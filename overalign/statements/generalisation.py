@@ -383,7 +383,8 @@ STATEMENTS = (
             provenance=provenance,
             hypotheses=(
                 Hypothesis(
-                    "kappa / sigma, d, n_+ / n, x_max, W_max, q and X t_1 stay as they are, and X grows like n"
+                    "kappa / sigma, d, n_+ / n, x_max, W_max, q and X t_1 stay as they are, "
+                    "and X grows like n"
                 ),
             ),
         )
