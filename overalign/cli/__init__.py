@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a stop was not reached, 2 the request cannot be met, 130 i
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -70,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     exit code 0
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # formulas have letters that a terminal may lack
     try:
         sys.exit(_dispatch(given))
     except OveralignError as error:

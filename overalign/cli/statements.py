@@ -17,7 +17,6 @@ from .shared import NOT_REACHED, REACHED, MaybeFloat, MaybeText, interrupt_ends
 
 if TYPE_CHECKING:
     from ..observation import Population, Problem
-    from ..statements import Quantity
     from ..verdicts import Tally
 
 __all__ = [
@@ -159,25 +158,18 @@ def run_show(options: ShowOptions) -> int:
     ...
     0
     """
-    from sympy import Symbol, pretty
-
     from ..statements import find
     from ..statements.statement import PROVENANCE_MEANS
+    from .formulas import letter_of, plain, pretty_lines
 
     statement = find(options.name)
     relation = {"equal": "=", "at_most": "≤", "at_least": "≥"}[statement.direction]
     print(f"{statement.name}: {statement.title}")
     print(f"{statement.place}; {PROVENANCE_MEANS[statement.provenance]}\n")
-    signs = {quantity.symbol: _sign(quantity) for quantity in statement.quantities}
-    formula = pretty(
-        statement.expression.subs(
-            {s: Symbol(sign) for s, sign in signs.items()}, simultaneous=True
-        ),
-        use_unicode=True,
-        wrap_line=False,
-    )
-    print(f"  {_plain(statement.left)}  {relation}\n")
-    print("\n".join(f"      {line}" for line in formula.splitlines()), end="\n\n")
+    formula, parts = statement.readable()
+    for left, right in {f"{plain(statement.left)}  {relation}": formula, **parts}.items():
+        print(f"  {left if right is formula else f'with {plain(left.name)}  ='}\n")
+        print("\n".join(f"      {line}" for line in pretty_lines(right, statement)), end="\n\n")
     for hypothesis in statement.hypotheses:
         print(f"  if {hypothesis.words}")
     if statement.says_nothing is not None:
@@ -185,87 +177,10 @@ def run_show(options: ShowOptions) -> int:
     for quantity in statement.quantities:
         default = statement.defaults.get(quantity.name)
         filled = "" if default is None else f" (default {default:g})"
-        sign = signs[quantity.symbol]
-        name = quantity.name if sign == quantity.name else f"{sign} = {quantity.name}"
+        letter = letter_of(quantity)
+        name = quantity.name if letter == quantity.name else f"{letter} = {quantity.name}"
         print(f"  {name}: {quantity.meaning}{filled}")
     return REACHED
-
-
-def _sign(quantity: Quantity) -> str:
-    """The letter of a quantity, where it is one that a terminal can show; else its name."""
-    letter = re.sub(r"[\\{}]", "", quantity.latex).replace("varphi", "phi")
-    return letter if re.fullmatch(r"[A-Za-z]+(?:_[\w+]+)?", letter) else quantity.name
-
-
-_UNICODE = {
-    **{
-        rf"\{name}": letter
-        for name, letter in zip(
-            (
-                "alpha",
-                "delta",
-                "eta",
-                "gamma",
-                "ell",
-                "lambda",
-                "phi",
-                "varphi",
-                "Phi",
-                "Psi",
-                "psi",
-                "theta",
-                "le",
-                "ge",
-                "angle",
-                "ast",
-                "sup",
-                "max",
-                "min",
-                "log",
-                "tan",
-                "cos",
-            ),
-            (
-                "α",
-                "δ",
-                "η",
-                "γ",
-                "ℓ",
-                "λ",
-                "φ",
-                "φ",
-                "Φ",
-                "Ψ",
-                "ψ",
-                "θ",
-                "≤",
-                "≥",
-                "∠",
-                "*",
-                "sup",
-                "max",
-                "min",
-                "log",
-                "tan",
-                "cos",
-            ),
-            strict=True,
-        )
-    },
-    **dict.fromkeys((r"\lVert", r"\rVert"), "‖"),
-    **dict.fromkeys((r"\lvert", r"\rvert"), "|"),
-    **dict.fromkeys((r"\langle", r"\rangle"), ""),
-}
-
-
-def _plain(latex: str) -> str:
-    """LaTeX as a line of text."""
-    text = re.sub(
-        r"\\frac\{((?:[^{}]|\{[^{}]*\})*)\}\{((?:[^{}]|\{[^{}]*\})*)\}", r"(\1)/(\2)", latex
-    )
-    text = re.sub(r"\\(?:mathrm|mathbb|text|hat|bar)\b\s*", "", text).replace(r"\,", " ")
-    text = re.sub(r"\\[A-Za-z]+", lambda m: _UNICODE.get(m[0], m[0][1:]), text)
-    return re.sub(r"[{}]", "", text)
 
 
 # ---------------------------------------------------------------- check

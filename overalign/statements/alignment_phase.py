@@ -86,6 +86,7 @@ def _alignment(name: str, title: str, zeta: Any, provenance: Provenance, place: 
         ),
         says_nothing=Hypothesis("t is t_1: the bound is 0, as for any sorted neuron", t <= t_1),
         defaults={"beta": 1.0},
+        short={r"\zeta": zeta, "F": F},
         measure=flow.cosines(with_n="n" in names),
     )
 
@@ -247,6 +248,7 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(LOGISTIC, TWO_CLASSES, SMALL),
         defaults={"beta": 1.0},
+        short={"F": F},
         measure=flow.phase_time("T_G", *WINDOW_QUANTITIES),
         tolerance=1e-12,
     ),
@@ -341,6 +343,7 @@ STATEMENTS = (
         ),
         says_nothing=Hypothesis("the bound is at least 1", _MISALIGNMENT >= 1),
         defaults={"beta": 1.0},
+        short={r"\zeta": ZETA_LIT},
         measure=flow.cosines(with_n=True, misalignment=True),
     ),
     Statement(
@@ -375,6 +378,7 @@ STATEMENTS = (
             Hypothesis("the bound is at most T_G", _SORTED_BY <= _WINDOW),
         ),
         defaults={"beta": 1.0},
+        short={"E": E_LOG},
         measure=flow.of_both_classes(flow.sorting),
     ),
     Statement(
@@ -434,6 +438,7 @@ STATEMENTS = (
         ),
         says_nothing=Hypothesis("the bound is at least pi / 2", sp.pi / 2 <= _ANGLE_AT_T_PLUS),
         defaults={"beta": 1.0},
+        short={"F": F},
         measure=flow.of_both_classes(flow.angles_at_transient_time),
     ),
     Statement(

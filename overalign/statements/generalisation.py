@@ -224,6 +224,7 @@ STATEMENTS = (
         hypotheses=(MIXTURE, AXIS_APART, UNCONDITIONED, NARROW),
         defaults={"lipschitz": 1.0, "delta": 0.05},
         given_as=_PSI,
+        short={r"\overline{\mathrm{Rad}}": RADEMACHER},
         measure=draws.uniform_deviation,
     ),
     Statement(
@@ -250,6 +251,7 @@ STATEMENTS = (
         ),
         defaults={"delta": 0.05},
         given_as=_PSI,
+        short={r"\overline{\mathrm{Rad}}": RADEMACHER},
         measure=draws.margin_errors,
     ),
     Statement(

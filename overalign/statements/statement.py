@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
+from sympy.printing.latex import LatexPrinter
 
 from ..enclosure import Certificate, Enclosure, certify, certify_monotone, enclose
 from ..errors import EnclosureError, ProblemError, ScopeError
@@ -29,6 +30,16 @@ __all__ = ["Hypothesis", "Quantity", "Statement"]
 FloatArray: TypeAlias = NDArray[np.float64]
 Provenance: TypeAlias = Literal["paper", "reconstructed", "ours"]
 
+
+class _Latex(LatexPrinter):  # type: ignore[misc]
+    """Sums begin with what is added: 1 - x, not -x + 1."""
+
+    def _as_ordered_terms(self, expr: Any, order: str | None = None) -> list[Any]:
+        terms = super()._as_ordered_terms(expr, order=order)
+        return sorted(terms, key=lambda term: term.could_extract_minus_sign())
+
+
+_ALPHA = sympy.Symbol(r"\alpha")
 _RELATIONS = {"equal": "=", "at_most": r"\le", "at_least": r"\ge"}
 PROVENANCE_MEANS = {
     "paper": "stated by the paper",
@@ -159,6 +170,8 @@ class Statement:
         Values of quantities that may be left out.
     given_as : mapping
         Other keywords for a quantity, each (quantity, SymPy function of the value).
+    short : mapping
+        LaTeX letters for parts of the formula, where it is read.
     numeric : callable, optional
         Of the quantities by keyword; where the expression would lose digits.
     measure : callable, optional
@@ -191,6 +204,7 @@ class Statement:
     says_nothing: Hypothesis | None = None
     defaults: Mapping[str, float] = field(default_factory=dict)
     given_as: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    short: Mapping[str, Any] = field(default_factory=dict)
     numeric: Callable[..., Any] | None = None
     measure: Callable[[Problem], Measured] | None = None
     tolerance: float = 1e-6
@@ -645,9 +659,26 @@ class Statement:
 
     def latex(self) -> str:
         """The statement in LaTeX: left side, relation, formula."""
+        formula, parts = self.readable()
         names = {quantity.symbol: quantity.latex for quantity in self.quantities}
-        formula = sympy.latex(self.expression, symbol_names=names)
-        return f"{self.left} {_RELATIONS[self.direction]} {formula}"
+
+        def written(expression: Any) -> str:
+            return str(_Latex({"symbol_names": names}).doprint(expression))
+
+        where = [f"{letter} = {written(part)}" for letter, part in parts.items()]
+        return r",\quad ".join(
+            [f"{self.left} {_RELATIONS[self.direction]} {written(formula)}", *where]
+        )
+
+    def readable(self) -> tuple[Any, dict[Any, Any]]:
+        """The formula with letters for its parts and for alpha, and what the letters stand for."""
+        alpha = {sympy.exp(q.symbol): _ALPHA for q in self.quantities if q.name == "log_alpha"}
+        formula, parts = self.expression, {}
+        for letter, part in self.short.items():
+            shorter = formula.subs(part, sympy.Symbol(letter))
+            if shorter != formula:
+                formula, parts[sympy.Symbol(letter)] = shorter, part.subs(alpha)
+        return formula.subs(alpha), parts
 
     def _repr_markdown_(self) -> str:
         """A theorem box, for notebooks."""
