@@ -25,6 +25,8 @@ FloatArray: TypeAlias = NDArray[np.float64]
 
 CLASSES = (1, -1)
 TIMES = 25  # in each of two grids
+TOLERANCE = 1e-8  # of the flow
+MOST_FOLDS = 40.0  # after which nothing is left of float64
 ROUNDING = 4e-15  # of a direction: below it an angle has no digits
 
 
@@ -49,8 +51,11 @@ class Problem:
         Of the draws that statements about laws take.
     tolerance : float
         Of the flow.
+
+    Attributes
+    ----------
     made_by : str
-        Code that makes the problem, if it is shorter than its numbers.
+        Code that makes the problem, where it is shorter than its numbers.
 
     Raises
     ------
@@ -74,10 +79,12 @@ class Problem:
     loss: Loss = field(default_factory=LogisticLoss)
     mixture: GaussianMixture | None = None
     seed: int = 0
-    tolerance: float = 1e-8
-    made_by: str = ""
+    tolerance: float = TOLERANCE
+    made_by: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.log_alpha):
+            raise ProblemError(f"log_alpha is {self.log_alpha}; give a finite number")
         if not 0.0 < self.eta < math.inf:
             raise ProblemError(f"eta is {self.eta:g}; the risk to stop at must be positive")
         for name, other in (("network", self.network), ("mixture", self.mixture)):
@@ -106,6 +113,8 @@ class Problem:
             parts.append(f"mixture=GaussianMixture({m.dimension}, {m.kappa}, {m.sigma}, {s})")
         if self.seed:
             parts.append(f"seed={self.seed}")
+        if self.tolerance != TOLERANCE:
+            parts.append(f"tolerance={self.tolerance!r}")
         return f"Problem({', '.join(parts)})"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -115,7 +124,7 @@ class Problem:
     def at_scale(self, log_alpha: float) -> Problem:
         """The same problem at another scale of the initialisation, one for each scale."""
         if log_alpha not in self._at_scales:
-            self._at_scales[log_alpha] = replace(self, log_alpha=log_alpha, made_by="")
+            self._at_scales[log_alpha] = replace(self, log_alpha=log_alpha)
         return self._at_scales[log_alpha]
 
     @cached_property
@@ -131,6 +140,7 @@ class Problem:
 
     def run_of(self, label: int) -> Trajectory:
         """The trajectory to the stop over one class."""
+        _require_label(label)
         if label not in self._class_runs:
             self._class_runs[label] = self._solved("positive" if label == 1 else "negative")
         return self._class_runs[label]
@@ -154,7 +164,7 @@ class Problem:
         its force: rounding off it has grown by exp(2 k).
         """
         folds = float(np.max(self.states.log_norm[0] - self.states.log_norm.min(axis=0)))
-        grown = math.exp(2.0 * min(folds, 40.0)) if folds > 0.0 else 1.0
+        grown = math.exp(2.0 * min(folds, MOST_FOLDS)) if folds > 0.0 else 1.0
         return self.run.error_estimate + ROUNDING * grown
 
     @cached_property
@@ -200,6 +210,7 @@ class Problem:
 
     def facts(self, label: int = 1) -> dict[str, float]:
         """Quantities of statements that data and network fix, by name, for one class."""
+        _require_label(label)
         sample, network = self.sample, self.network
         found: dict[str, float] = {
             "n": sample.n,
@@ -264,7 +275,7 @@ class Population:
     def problem(self, seed: int) -> Problem:
         """The problem of a seed: its data, its network and its draws."""
         mixture = GaussianMixture(self.dimension, self.kappa, self.sigma)
-        return Problem(
+        problem = Problem(
             mixture.sample(self.n, seed, separability=self.separability),
             Network.random(self.width, self.dimension, seed),
             self.log_alpha,
@@ -272,8 +283,9 @@ class Population:
             mixture=mixture,
             seed=seed,
             tolerance=self.tolerance,
-            made_by=f"{self!r}.problem({seed})",
         )
+        object.__setattr__(problem, "made_by", f"{self!r}.problem({seed})")
+        return problem
 
 
 @dataclass(frozen=True)
@@ -313,6 +325,16 @@ class Measured:
             spread = {k: _spread(v, value.size) for k, v in getattr(self, name).items()}
             object.__setattr__(self, name, spread)
 
+    def at(self, chosen: NDArray[np.bool_]) -> Measured:
+        """Some of the points."""
+        return Measured(
+            self.value[chosen],
+            {name: array[chosen] for name, array in self.parameters.items()},
+            self.error[chosen],
+            {name: array[chosen] for name, array in self.where.items()},
+            self.how,
+        )
+
     @classmethod
     def joined(cls, parts: list[Measured]) -> Measured:
         """Several as one."""
@@ -324,6 +346,11 @@ class Measured:
             {k: np.concatenate([part.where[k] for part in parts]) for k in first.where},
             first.how,
         )
+
+
+def _require_label(label: int) -> None:
+    if label not in CLASSES or isinstance(label, bool):
+        raise ProblemError(f"label is {label!r}; the classes are 1 and -1")
 
 
 def _spread(value: ArrayLike, size: int) -> FloatArray:

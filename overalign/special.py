@@ -10,6 +10,7 @@ import sympy
 from sympy.printing.numpy import SciPyPrinter
 
 __all__ = [
+    "NOTATION",
     "NoncentralFCdf",
     "NoncentralTSurvival",
     "OptimalConeAngle",
@@ -115,7 +116,20 @@ class OptimalConeAngle(sympy.Function):  # type: ignore[misc]
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         r, phi, a = (printer._print(argument) for argument in self.args)
-        return rf"\theta^\ast\left({r},{phi},{a}\right)"
+        return rf"\vartheta\left({r},{phi},{a}\right)"
+
+
+NOTATION = {
+    Phi: r"$\Phi$: distribution function of the standard normal law",
+    NoncentralTSurvival: r"$t'_\nu(\tau)$: noncentral $t$ law, $\nu$ degrees of freedom, "
+    r"noncentrality $\tau$",
+    NoncentralFCdf: r"$F_{m,n}(x;\nu)$: distribution function of the noncentral $F$ law, $m$ and "
+    r"$n$ degrees of freedom, noncentrality $\nu$",
+    OptimalConeAngle: r"$\vartheta(r,\varphi,a)$: the root in $(0,\varphi)$ of "
+    r"$r\sin(\varphi-\vartheta)\,p(r\cos(\varphi-\vartheta))=a\cos\vartheta$, $p$ the "
+    "standard normal density",
+}
+"""What the letters of the functions mean, in LaTeX."""
 
 
 def _optimal_cone_angle(r: Any, phi: Any, a: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Direction", "Judgement", "Scale", "Tally", "Verdict", "compare"]
+__all__ = ["Comparison", "Direction", "Judgement", "Scale", "Tally", "Verdict", "compare"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Direction: TypeAlias = Literal["equal", "at_most", "at_least"]
@@ -37,7 +37,7 @@ class Judgement(enum.Enum):
     OUT_OF_SCOPE = "out of scope"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """What became of one statement on one problem.
 
@@ -48,6 +48,9 @@ class Verdict:
     provenance : str
         Of the statement: FAILS on a reconstructed one says that our reading of it fails.
     reason : str
+        Why it is out of scope or inconclusive.
+    evidence : str
+        What measured it.
     points : int
         Where the statement was compared.
     unresolved : int
@@ -56,10 +59,11 @@ class Verdict:
     touches : int
         Points at which the bound is attained, to the tolerance.
     slack : float
-        Smallest distance of the two sides by which the statement is fulfilled, negative where it is
-        broken; in the scale of the statement.
+        Of a bound, the smallest distance by which it is fulfilled, negative where it is missed; of
+        an equation, minus the largest difference; in the scale of the statement.
     tightness : float
-        Largest quotient of the smaller side and the larger side, 1 where a bound is attained.
+        Largest quotient of the smaller side and the larger side, 1 where a bound is attained; 0
+        where their signs differ.
     error : float
         Of the measurement where the slack is smallest.
     witness : mapping
@@ -74,7 +78,8 @@ class Verdict:
     statement: str
     judgement: Judgement
     provenance: str
-    reason: str
+    reason: str = ""
+    evidence: str = ""
     points: int = 0
     unresolved: int = 0
     touches: int = 0
@@ -84,13 +89,16 @@ class Verdict:
     witness: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        text = f"{self.statement}: {self.judgement.value} ({self.provenance}); {self.reason}"
+        words = [f"{self.statement}: {self.judgement.value} ({self.provenance})"]
+        text = "; ".join([*words, *filter(None, [self.reason, self.evidence])])
         if self.points:
             text += (
                 f"; {self.points} points, {self.touches} touches, slack {self.slack:.3g} "
                 f"(error {self.error:.1e}), tightness {self.tightness:.4g}"
             )
         return text
+
+    __repr__ = __str__
 
 
 @dataclass
@@ -233,6 +241,7 @@ def compare(
         else:
             small, large = np.sort([np.abs(measured), np.abs(formula)], axis=0)
             tightness = np.where(large > 0.0, small / large, 1.0)
+            tightness = np.where(measured * formula < 0.0, 0.0, tightness)
     return Comparison(
         holds=holds,
         fails=fails,

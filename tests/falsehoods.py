@@ -1,15 +1,14 @@
 """Deliberately false variants of the statements, each with the reason why it is false.
 
-The ordinary machinery must refute every one. A variant differs from its original in one thing: the
-formula, the direction, a hypothesis left out, or what is measured.
+The search that users run must refute every one on its own (tests/properties/test_falsehoods.py): a
+checker that lets one pass would let a wrong theorem pass too. A variant differs from its original
+in the formula, the direction, a hypothesis that is left out, or what is measured.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import sympy as sp
 from hypothesis.strategies import SearchStrategy
 
@@ -203,9 +202,14 @@ FALSEHOODS = [
         "inputs that are not parallel do not add up to n_+ x_min",
     ),
     Falsehood(
-        variant("limit_of_small_scales", expression=sp.Integer(1), quantities=(),
-                measure=measured_otherwise("limit_of_small_scales",
-                                           lambda found: replace(found, parameters={}))),
+        variant(
+            "limit_of_small_scales",
+            expression=sp.Integer(1),
+            quantities=(),
+            measure=measured_otherwise(
+                "limit_of_small_scales", lambda found: replace(found, parameters={})
+            ),
+        ),
         "Psi_0(eta) = 1: phase 2 turns towards the hard-margin direction whatever alpha was",
     ),
     Falsehood(
@@ -215,8 +219,7 @@ FALSEHOODS = [
     Falsehood(
         variant(
             "stopping_time_at_least",
-            expression=t_a
-            + 2 * (statements.find("stopping_time_at_least").expression - t_a),
+            expression=t_a + 2 * (statements.find("stopping_time_at_least").expression - t_a),
         ),
         "S grows at the rate 2 X, not X",
     ),
@@ -225,8 +228,11 @@ FALSEHOODS = [
         "at theta = pi a direction errs on almost everything",
     ),
     Falsehood(
-        variant("over_fitting_at_most", numeric=None,
-                expression=Phi(-ratio * sp.cos(phi)) - Phi(-ratio * sp.cos(CLOSEST))),
+        variant(
+            "over_fitting_at_most",
+            numeric=None,
+            expression=Phi(-ratio * sp.cos(phi)) - Phi(-ratio * sp.cos(CLOSEST)),
+        ),
         "the predictor may lie beyond the class mean, farther than phi from the signal",
         any_data(),
     ),
@@ -235,8 +241,9 @@ FALSEHOODS = [
         "a random azimuth does not turn away from the signal by all of theta",
     ),
     Falsehood(
-        variant("largest_slope",
-                expression=statements.find("largest_slope").expression / sp.tan(phi)),
+        variant(
+            "largest_slope", expression=statements.find("largest_slope").expression / sp.tan(phi)
+        ),
         "cos for sin in front of the density",
     ),
     Falsehood(
@@ -244,8 +251,7 @@ FALSEHOODS = [
         "half the slope has another optimum",
     ),
     Falsehood(
-        variant("rademacher_complexity",
-                expression=RADEMACHER.subs(sp.sin(theta_c), 0)),
+        variant("rademacher_complexity", expression=RADEMACHER.subs(sp.sin(theta_c), 0)),
         "without the term in sin(theta) a narrow cone would cost theta^2, but it costs theta",
     ),
     Falsehood(
@@ -259,19 +265,18 @@ FALSEHOODS = [
     Falsehood(
         variant(
             "class_mean_angle",
-            expression=NoncentralTSurvival(sp.sqrt(d) * sp.cot(phi), d, kappa * sp.sqrt(n_plus) / sigma),
+            expression=NoncentralTSurvival(
+                sp.sqrt(d) * sp.cot(phi), d, kappa * sp.sqrt(n_plus) / sigma
+            ),
         ),
         "d - 1 coordinates are orthogonal to the signal",
     ),
     Falsehood(
-        variant(
-            "class_mean_angle_centre", expression=sp.atan(sigma * sp.sqrt(d - 1) / kappa)
-        ),
+        variant("class_mean_angle_centre", expression=sp.atan(sigma * sp.sqrt(d - 1) / kappa)),
         "the mean of n_+ samples has 1 / sqrt(n_+) of the noise",
     ),
     Falsehood(
-        variant("pair_violates_at_zero",
-                expression=NoncentralFCdf(1, d, d, kappa**2 / sigma**2)),
+        variant("pair_violates_at_zero", expression=NoncentralFCdf(1, d, d, kappa**2 / sigma**2)),
         "(u + u') / sqrt(2) has mean sqrt(2) kappa s: the noncentrality is 2 (kappa / sigma)^2",
     ),
     Falsehood(
@@ -284,4 +289,3 @@ FALSEHOODS = [
 ]
 
 NAMES = [f"{k:02d}_{falsehood.statement.name}" for k, falsehood in enumerate(FALSEHOODS)]
-__all__ = ["FALSEHOODS", "NAMES", "Falsehood", "math", "np"]

@@ -307,7 +307,9 @@ def test_an_enclosure_by_another_keyword() -> None:
     by_cosine = OA.enclose(kappa=3, sigma=1, phi="0.3", Psi="0.99")
     assert by_cosine.low == pytest.approx(OA(kappa=3, sigma=1, phi=0.3, Psi=0.99), rel=1e-12)
     filled = replace(OA, defaults={"kappa": 3.0, "sigma": 1.0})
-    assert filled.enclose(phi="0.3", Psi="0.99").contains(by_cosine.ball.mid().str(60, radius=False))
+    assert filled.enclose(phi="0.3", Psi="0.99").contains(
+        by_cosine.ball.mid().str(60, radius=False)
+    )
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,9 @@ TINY = {"width": 64.0, "class_norm": 18.0, "x_max": 5.0, "W_max": 1.0, "log_alph
     "active": 3.0,
     "degree": 2.0,
 }
-AT_ANY_SCALE = {name: s for name, s in REGISTRY.items() if "log_alpha" in [q.name for q in s.quantities]}
+AT_ANY_SCALE = {
+    name: s for name, s in REGISTRY.items() if "log_alpha" in [q.name for q in s.quantities]
+}
 
 
 @pytest.mark.parametrize("statement", AT_ANY_SCALE.values(), ids=list(AT_ANY_SCALE))
@@ -377,7 +381,9 @@ def test_a_false_claim_is_met_with_a_counterexample() -> None:
     assert np.diff(OA(theta_c=point["theta_c"] + step, **at))[0] < 0.0
     signs = OA.certify("negative", box=OA_BOX, most_parts=200)
     assert signs.counterexample is not None
-    assert OA(sigma=1.0, phi=1.0, **{k: signs.counterexample[k] for k in ("kappa", "theta_c")}) > 0.0
+    assert (
+        OA(sigma=1.0, phi=1.0, **{k: signs.counterexample[k] for k in ("kappa", "theta_c")}) > 0.0
+    )
 
 
 def test_a_claim_that_is_true_in_part_is_not_certified() -> None:

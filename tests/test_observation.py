@@ -17,7 +17,10 @@ from overalign.testing import problems
 
 SAMPLE = Sample([[3.0, 1.0], [1.0, 2.0], [-1.0, -0.5], [-2.0, 0.0]], [1.0, 1.0, -1.0, -1.0])
 NETWORK = Network.balanced(weights=[[1.0, 2.0], [-3.0, 0.5]], sign=[1.0, -1.0])
-NAMES = {**vars(overalign.observation), **{name: getattr(overalign, name) for name in dir(overalign)}}
+NAMES = {
+    **vars(overalign.observation),
+    **{name: getattr(overalign, name) for name in dir(overalign)},
+}
 
 
 def again(problem: Problem) -> Problem:
@@ -46,7 +49,7 @@ def require_same(made: Problem, problem: Problem) -> None:
 
 @pytest.mark.parametrize("eta", [0.0, -1.0, math.nan, math.inf])
 def test_a_stop_that_is_no_risk_is_refused(eta: float) -> None:
-    with pytest.raises(ProblemError, match="eta is .*must be positive"):
+    with pytest.raises(ProblemError, match=r"eta is .*must be positive"):
         Problem(SAMPLE, NETWORK, -9.0, eta=eta)
 
 
@@ -180,7 +183,9 @@ def test_facts_are_what_data_and_network_say(label: int) -> None:
         (LogisticLoss(factor=4.0), 2 * 2 / 4 * 0.3, 1 / 2),
     ],
 )
-def test_eta_becomes_the_risk_of_the_theory(loss: LogisticLoss, expected: float, beta: float) -> None:
+def test_eta_becomes_the_risk_of_the_theory(
+    loss: LogisticLoss, expected: float, beta: float
+) -> None:
     problem = Problem(SAMPLE, NETWORK, -9.0, eta=0.3, loss=loss)
     facts, run = problem.facts(-1), problem.run_of(-1)
     margins = SAMPLE.y * run.final.outputs

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import falsehoods
 import hypothesis
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ import sympy
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
-import falsehoods
 import overalign
 import overalign.observation
 from overalign import ExponentialLoss, Network, Sample, statements
@@ -28,8 +28,12 @@ from overalign.testing import (
 )
 from overalign.verdicts import Judgement
 
-NAMES = {**vars(overalign.observation), **{name: getattr(overalign, name) for name in dir(overalign)}}
+NAMES = {
+    **vars(overalign.observation),
+    **{name: getattr(overalign, name) for name in dir(overalign)},
+}
 QUIET = settings(database=None, max_examples=3000, suppress_health_check=list(HealthCheck))
+FIRST = settings(QUIET, phases=[hypothesis.Phase.generate])  # as it comes, not made small
 
 
 # ------------------------------------------------------------------------------- strategies
@@ -81,7 +85,7 @@ def test_problems_are_in_the_setting_of_the_theory(problem: Problem) -> None:
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_what_is_switched_off_is_met(beyond: dict[str, Any], condition: Any) -> None:
-    assert find(problems(**beyond), condition, settings=QUIET)
+    assert find(problems(**beyond), condition, settings=FIRST)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +128,7 @@ def test_parameters_fulfil_the_hypotheses_of_every_statement(statement: Statemen
 def test_parameters_are_spread_over_decades() -> None:
     strategy = statement_parameters(statements.direction_error)
     for low, high in ((0.05, 0.2), (5.0, 20.0)):
-        assert find(strategy, lambda v, a=low, b=high: a <= v["sigma"] <= b, settings=QUIET)
+        assert find(strategy, lambda v, a=low, b=high: a <= v["sigma"] <= b, settings=FIRST)
 
 
 @pytest.mark.parametrize("log_alpha", [(0.0, -1.0), (math.nan, -1.0), (-1.0, math.nan)])
@@ -134,7 +138,7 @@ def test_a_range_that_is_none_is_refused(log_alpha: tuple[float, float]) -> None
 
 
 def test_a_range_without_a_whole_number_is_a_range_too() -> None:
-    found = find(problems(log_alpha=(-3.7, -3.2)), lambda p: True, settings=QUIET)
+    found = find(problems(log_alpha=(-3.7, -3.2)), lambda p: True, settings=FIRST)
     assert -3.7 <= found.log_alpha <= -3.2
 
 
@@ -192,7 +196,7 @@ def test_my_lemma(problem: Problem) -> None:
 
 
 def test_a_false_lemma_is_refuted_by_a_problem_that_the_message_makes() -> None:
-    @settings(max_examples=1000, database=None, print_blob=False)
+    @settings(FIRST, print_blob=False)
     @given(problems())
     def test_my_false_lemma(problem: Problem) -> None:
         assert_holds(FALSE_LEMMA, problem)

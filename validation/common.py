@@ -40,13 +40,10 @@ SOURCES = {
     ),
     "statements_source_sha256": (
         *("special.py", "observation.py", "verdicts.py"),
-        *(f"enclosure/{name}.py" for name in ("balls", "forms", "laws", "signs", "values")),
         *(
-            f"statements/{name}.py"
-            for name in (
-                *("statement", "hypotheses", "quantities", "on_the_flow", "on_draws"),
-                *("alignment_phase", "fitting_phase", "generalisation", "data_laws"),
-            )
+            path.relative_to(ROOT / "overalign").as_posix()
+            for folder in ("enclosure", "statements")
+            for path in sorted((ROOT / "overalign" / folder).glob("*.py"))
         ),
     ),
 }

@@ -159,14 +159,14 @@ def run_show(options: ShowOptions) -> int:
     0
     """
     from ..statements import find
-    from ..statements.statement import PROVENANCE_MEANS
+    from ..statements.boxes import PROVENANCE_MEANS, readable
     from .formulas import letter_of, plain, pretty_lines
 
     statement = find(options.name)
     relation = {"equal": "=", "at_most": "≤", "at_least": "≥"}[statement.direction]
     print(f"{statement.name}: {statement.title}")
-    print(f"{statement.place}; {PROVENANCE_MEANS[statement.provenance]}\n")
-    formula, parts = statement.readable()
+    print(f"{statement.place}; provenance: {PROVENANCE_MEANS[statement.provenance]}\n")
+    formula, parts = readable(statement)
     for left, right in {f"{plain(statement.left)}  {relation}": formula, **parts}.items():
         print(f"  {left if right is formula else f'with {plain(left.name)}  ='}\n")
         print("\n".join(f"      {line}" for line in pretty_lines(right, statement)), end="\n\n")

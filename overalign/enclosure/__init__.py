@@ -18,6 +18,14 @@ from __future__ import annotations
 
 from .forms import ARB_FORMS
 from .signs import Certificate, certify, certify_monotone
-from .values import Enclosure, enclose
+from .values import Enclosure, enclose, holds_on
 
-__all__ = ["ARB_FORMS", "Certificate", "Enclosure", "certify", "certify_monotone", "enclose"]
+__all__ = [
+    "ARB_FORMS",
+    "Certificate",
+    "Enclosure",
+    "certify",
+    "certify_monotone",
+    "enclose",
+    "holds_on",
+]

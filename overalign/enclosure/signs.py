@@ -24,7 +24,7 @@ BORDER_FIRST = 32.0  # how much narrower a sub-box on a border gets along what t
 SHOWN_BOXES = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """What is proved of a claim over a box of parameters.
 
@@ -45,12 +45,16 @@ class Certificate:
         The largest sub-boxes that are left, 20 at most.
     parts : int
         Sub-boxes looked at.
+    where : str
+        The conditions; empty if there are none.
+    inside : float
+        Share of the box that they leave, their border included.
 
     Examples
     --------
     >>> x = sympy.Symbol("x")
     >>> print(certify(x**2 - x, "negative", {x: (0.25, 1.25)}, most_parts=200))
-    x**2 - x < 0 on 0.25 <= x <= 1.25
+    not certified: x**2 - x < 0 on 0.25 <= x <= 1.25
     holds on 75 %, fails on 25 %, undecided on 1.1e-14 % (107 parts)
     false at x = 1.125
     """
@@ -63,6 +67,8 @@ class Certificate:
     counterexample: dict[str, float] | None
     undecided_boxes: tuple[dict[str, tuple[float, float]], ...]
     parts: int
+    where: str = ""
+    inside: float = 1.0
 
     @property
     def is_certified(self) -> bool:
@@ -78,11 +84,16 @@ class Certificate:
             f"holds on {100 * self.holds:.6g} %, fails on {100 * self.fails:.6g} %, "
             f"undecided on {100 * self.undecided:.3g} % ({self.parts} parts)"
         )
-        lines = [f"{self.claim} on {', '.join(ranges)}", shares]
+        word = "certified" if self.is_certified else "not certified"
+        lines = [f"{word}: {self.claim} on {', '.join(ranges)}", shares]
+        if self.where:
+            lines.insert(1, f"where {self.where}: {100 * self.inside:.4g} % of the box")
         if self.counterexample is not None:
             point = ", ".join(f"{name} = {at:.6g}" for name, at in self.counterexample.items())
             lines.append(f"false at {point}")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 _SIGNS: dict[str, tuple[str, Callable[[arb], bool | None]]] = {
@@ -258,7 +269,7 @@ class _Subdivision:
         before, (low, high), after = sides[:best], sides[best], sides[best + 1 :]
         return [(*before, (low, middle), *after), (*before, (middle, high), *after)]
 
-    def certificate(self, claim: str) -> Certificate:
+    def certificate(self, claim: str, conditions: Sequence[Any]) -> Certificate:
         """What was found."""
         left = [(-size, sides) for size, _, sides, _ in self.undecided] + self.stuck
         undecided = math.fsum(volume for volume, _ in left)
@@ -277,6 +288,8 @@ class _Subdivision:
                 self.box | dict(zip(self.moving, sides, strict=True)) for _, sides in largest
             ),
             parts=self.parts,
+            where=" and ".join(str(condition) for condition in conditions),
+            inside=min(total, 1.0),
         )
 
 
@@ -420,4 +433,4 @@ def _certified(
     with working(digits):
         search = _Subdivision(judge, given)
         search.run(most_parts)
-        return search.certificate(claim or f"{expression} {_SIGNS[sign][0]} 0")
+        return search.certificate(claim or f"{expression} {_SIGNS[sign][0]} 0", conditions)

@@ -129,8 +129,43 @@ def _enclosure(ball: arb, digits: int, shown: int | None) -> Enclosure:
     return Enclosure(low, high, digits, text, ball)
 
 
+def holds_on(condition: Any, values: Mapping[Any, Value], digits: int = 30) -> bool | None:
+    """Whether a condition holds at every point of the values, at none, or (None) it is not known.
+
+    Parameters
+    ----------
+    condition : sympy relational
+    values : mapping
+        As for `enclose`.
+    digits : int
+        Working precision.
+
+    Raises
+    ------
+    EnclosureError
+        A function has no form in balls, or a value is missing or not finite.
+
+    Examples
+    --------
+    >>> x = sympy.Symbol("x")
+    >>> holds_on(x > 0, {x: (1, 2)}), holds_on(x > 0, {x: (-1, 2)}), holds_on(x > 0, {x: -1})
+    (True, None, False)
+    """
+    condition = sympy.sympify(condition)
+    steps = steps_of(names_in(condition), condition)
+    given = by_name(values)
+    require_values(steps.names, given)
+    with working(digits):
+        truth: bool | None = steps([ball_of(given[name], name) for name in steps.names])[0]
+    return truth
+
+
 def enclose(
-    expression: Any, values: Mapping[Any, Value], digits: int = 30, *, most_digits: int = 1000
+    expression: Any,
+    values: Mapping[Any, Value],
+    digits: int = 30,
+    *,
+    most_digits: int | None = None,
 ) -> Enclosure:
     """A ball that contains an expression's value.
 
@@ -145,7 +180,7 @@ def enclose(
         Of single numbers: the digits to be right. The working precision is doubled until they are.
         If some value is an interval: the working precision.
     most_digits : int
-        Working precision at which to give up. A value that even then cannot be told from zero comes
+        Working precision at which to give up; default 1000, or four times ``digits``. A value that even then cannot be told from zero comes
         as a ball about zero with a radius below ``10**-digits``.
 
     Returns
@@ -166,6 +201,9 @@ def enclose(
     >>> enclose(x**2, {x: (-1, 2)}).low
     0.0
     """
+    if digits < 1:
+        raise EnclosureError(f"digits is {digits}, expected at least 1")
+    most_digits = max(1000, 4 * digits) if most_digits is None else most_digits
     expression = sympy.sympify(expression)
     steps = steps_of(names_in(expression), expression)
     given = by_name(values)

@@ -15,7 +15,8 @@ import difflib
 
 from ..errors import ProblemError
 from . import alignment_phase, data_laws, fitting_phase, generalisation
-from .statement import Hypothesis, Quantity, Statement
+from .parts import Hypothesis, Quantity
+from .statement import Statement
 
 __all__ = ["REGISTRY", "Hypothesis", "Quantity", "Statement", "find"]
 

@@ -17,9 +17,10 @@ from .hypotheses import (
     TINY_SCALE,
     TWO_CLASSES,
 )
+from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
-from .statement import Hypothesis, Provenance, Statement
+from .statement import Provenance, Statement
 
 __all__ = ["STATEMENTS"]
 

@@ -7,9 +7,10 @@ import sympy as sp
 from ..special import NoncentralFCdf, NoncentralTSurvival
 from . import on_draws as draws
 from .hypotheses import MIXTURE, UNCONDITIONED
+from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
-from .statement import Hypothesis, Statement
+from .statement import Statement
 
 __all__ = ["STATEMENTS"]
 

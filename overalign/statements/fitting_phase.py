@@ -7,9 +7,10 @@ from sympy.codegen.cfunctions import expm1
 
 from . import on_the_flow as flow
 from .hypotheses import BALANCED, LABELS, LOGISTIC, SEPARABLE, TINY_SCALE, TWO_CLASSES
+from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
-from .statement import Hypothesis, Statement
+from .statement import Statement
 
 __all__ = ["STATEMENTS"]
 

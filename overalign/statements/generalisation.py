@@ -10,9 +10,10 @@ from .. import excess_error
 from ..special import OptimalConeAngle, Phi, density
 from . import on_draws as draws
 from .hypotheses import MIXTURE, UNCONDITIONED
+from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
-from .statement import Hypothesis, Provenance, Statement
+from .statement import Provenance, Statement
 
 __all__ = ["STATEMENTS"]
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..observation import Problem
 from ..problem import ExponentialLoss, LogisticLoss
+from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
-from .statement import Hypothesis
 
 __all__ = [
     "BALANCED",

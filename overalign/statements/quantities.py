@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .statement import Quantity
+from .parts import Quantity
 
 __all__ = ["QUANTITIES", "chosen"]
 
@@ -149,6 +149,7 @@ _ALL = (
     Quantity(
         "theta_c", r"\theta_c", "half angle of the cone (rad)", (0, math.pi), low=0, high=math.pi
     ),
+    Quantity("Psi", r"\Psi", "cosine of the half angle of the cone", (0, 1), low=-1, high=1),
     Quantity("theta", r"\theta", "an angle (rad)", (0, math.pi), low=0, high=math.pi),
     # statistics
     Quantity("lipschitz", "L", "Lipschitz constant of the loss", (0.1, 4), low=0, open_low=True),

@@ -51,6 +51,13 @@ QUICK = Scope(4, 40, 20, 10, 0.5)
 # -------------------------------------------------------------------------------------- problems
 
 
+class Drawn(NamedTuple):
+    """A problem and code that makes it again."""
+
+    problem: Problem
+    code: str
+
+
 def scale(generator: np.random.Generator) -> float:
     """log alpha: mostly small, some of them large, a few beyond the range of float64."""
     low, high = ((-60.0, -12.0), (-12.0, -3.0), (-3.0, 1.0), (-700.0, -60.0))[
@@ -65,7 +72,7 @@ def of_mixture(
     dimension: tuple[int, int],
     sigmas: Sequence[float],
     conditioned: float = 0.7,
-) -> Problem:
+) -> Drawn:
     """A problem of a random population, with the exponential loss once in ten."""
     population = Population(
         n=few(generator, *n),
@@ -78,10 +85,11 @@ def of_mixture(
         eta=float(generator.choice(ETAS)),
     )
     problem = population.problem(int(generator.integers(2**20)))
+    code = repr(problem)
     if generator.random() < 0.1:
-        made_by = f"replace({problem!r}, loss=ExponentialLoss())"
-        problem = replace(problem, loss=ExponentialLoss(), made_by=made_by)
-    return problem
+        problem = replace(problem, loss=ExponentialLoss())
+        code = f"replace({code}, loss=ExponentialLoss())"
+    return Drawn(problem, code)
 
 
 def few(generator: np.random.Generator, low: int, high: int) -> int:
@@ -89,7 +97,7 @@ def few(generator: np.random.Generator, low: int, high: int) -> int:
     return low + int((high - low + 1) * generator.random() ** 1.5)
 
 
-def of_integers(generator: np.random.Generator, *, positive: bool) -> Problem:
+def of_integers(generator: np.random.Generator, *, positive: bool) -> Drawn:
     """A small explicit problem; if positive separable, else any data, weights and loss."""
     n, dimension, width = (int(generator.integers(*ends)) for ends in ((2, 7), (1, 6), (1, 7)))
     u, rows = (
@@ -102,13 +110,14 @@ def of_integers(generator: np.random.Generator, *, positive: bool) -> Problem:
     sign = generator.choice([1.0, -1.0], size=width)
     share = np.ones(width) if positive else generator.choice([1.0, 1.0, 0.5, 2.0], size=width)
     is_exponential = generator.random() < (0.1 if positive else 0.33)
-    return Problem(
+    problem = Problem(
         Sample(u * y[:, None] if positive else u, y),
         Network(rows, np.linalg.norm(rows, axis=1) * sign * share),
         scale(generator),
         eta=float(generator.choice(ETAS)),
         **({"loss": ExponentialLoss()} if is_exponential else {}),
     )
+    return Drawn(problem, repr(problem))
 
 
 def entries(generator: np.random.Generator, dimension: int, *, positive: bool) -> Any:
@@ -125,7 +134,7 @@ class Family(NamedTuple):
     """A law of problems, how often it is drawn, and the statements that need it."""
 
     weight: float
-    draw: Callable[[np.random.Generator], Problem]
+    draw: Callable[[np.random.Generator], Drawn]
     aims: tuple[str, ...] = ()  # none: all that no other family aims at
 
 
@@ -152,14 +161,14 @@ FAMILIES = {
 }
 
 
-def drawn(index: int, families: Sequence[str]) -> tuple[str, Problem]:
-    """The problem of an index, of one of some families."""
+def family_of(index: int, families: Sequence[str]) -> str:
+    """Which of some families the problem of an index is drawn from."""
     weights = np.array([FAMILIES[name].weight for name in families])
     chosen = np.random.default_rng([SEED, index]).choice(len(families), p=weights / weights.sum())
-    return families[chosen], made(index, families[chosen])
+    return families[chosen]
 
 
-def made(index: int, family: str) -> Problem:
+def made(index: int, family: str) -> Drawn:
     """The problem of an index in a family."""
     generator = np.random.default_rng([SEED, index, list(FAMILIES).index(family)])
     return FAMILIES[family].draw(generator)
@@ -182,13 +191,14 @@ def attack(chunk: Chunk) -> dict[str, Any]:
     families: Counter[str] = Counter()
     begin = time.process_time()
     for index in chunk.indices:
-        family, problem = drawn(index, chunk.families)
+        family = family_of(index, chunk.families)
         families[family] += 1
+        drawn = made(index, family)
         with np.errstate(all="ignore"):
             with suppress(ScopeError):
-                _ = problem.run
+                _ = drawn.problem.run
             for name in chunk.names:
-                count_verdict(found[name], name, problem, [index, family])
+                count_verdict(found[name], name, drawn, [index, family])
     return {
         "chunk": chunk._asdict(),
         "sources": common.SOURCE_HASHES,
@@ -213,20 +223,20 @@ def empty() -> dict[str, Any]:
     }
 
 
-def count_verdict(into: dict[str, Any], name: str, problem: Problem, key: list[Any]) -> None:
+def count_verdict(into: dict[str, Any], name: str, drawn: Drawn, key: list[Any]) -> None:
     """Check one statement on one problem; an exception is recorded as one."""
     begin = time.process_time()
     try:
-        verdict = REGISTRY[name].check(problem)
+        verdict = REGISTRY[name].check(drawn.problem)
     except Exception as error:
-        into["errors"].append([key, f"{type(error).__name__}: {error}", repr(problem)])
+        into["errors"].append([key, f"{type(error).__name__}: {error}", drawn.code])
         return
     finally:
         into["seconds"] += time.process_time() - begin
-    add(into, verdict, key, problem)
+    add(into, verdict, key, drawn.code)
 
 
-def add(into: dict[str, Any], verdict: Verdict, key: list[Any], problem: Problem) -> None:
+def add(into: dict[str, Any], verdict: Verdict, key: list[Any], code: str) -> None:
     """Count a verdict."""
     kind = verdict.judgement.name
     into["counts"][kind] += 1
@@ -242,7 +252,7 @@ def add(into: dict[str, Any], verdict: Verdict, key: list[Any], problem: Problem
         into["worst"] = [verdict.slack, key]
     if verdict.judgement is Judgement.FAILS:
         witness = ", ".join(f"{k} = {v:.10g}" for k, v in verdict.witness.items())
-        into["failures"].append([key, f"{verdict}; {witness}", repr(problem)])
+        into["failures"].append([key, f"{verdict}; {witness}", code])
 
 
 def merged(chunks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -376,7 +386,7 @@ def row_of(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def code_of(key: Sequence[Any] | None) -> str:
     """Code that makes a problem again."""
-    return "" if key is None else repr(made(*key))
+    return "" if key is None else made(*key).code
 
 
 def judge(rows: Sequence[Mapping[str, Any]], errors: int, scope: Scope) -> list[Criterion]:
