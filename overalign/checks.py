@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 
 from .observation import Population, Problem
 from .statements import REGISTRY, Statement
@@ -109,9 +110,7 @@ def check_all(
     True
     """
     populations = [replace(p, tolerance=tolerance) for p in QUICK_POPULATIONS.values()]
-    problems = [_maker(population, seed) for population in populations for seed in range(seeds)]
+    problems = [
+        partial(population.problem, seed) for population in populations for seed in range(seeds)
+    ]
     return tally(list(REGISTRY.values()), problems, workers=workers, progress=progress), problems
-
-
-def _maker(population: Population, seed: int) -> Callable[[], Problem]:
-    return lambda: population.problem(seed)

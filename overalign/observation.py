@@ -211,6 +211,15 @@ class Problem:
     def facts(self, label: int = 1) -> dict[str, float]:
         """Quantities of statements that data and network fix, by name, for one class."""
         _require_label(label)
+        if label not in self._facts:
+            self._facts[label] = self._facts_of(label)
+        return dict(self._facts[label])
+
+    @cached_property
+    def _facts(self) -> dict[int, dict[str, float]]:
+        return {}
+
+    def _facts_of(self, label: int) -> dict[str, float]:
         sample, network = self.sample, self.network
         found: dict[str, float] = {
             "n": sample.n,

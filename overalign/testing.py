@@ -51,15 +51,15 @@ LARGEST_ENTRY = 4
 
 def samples(
     *,
-    dimension: st.SearchStrategy[int] | None = None,
-    n: st.SearchStrategy[int] | None = None,
+    dimension: st.SearchStrategy[int] | int | None = None,
+    n: st.SearchStrategy[int] | int | None = None,
     separable: bool = True,
 ) -> st.SearchStrategy[Sample]:
     """Small samples with both labels.
 
     Parameters
     ----------
-    dimension, n : strategy of int
+    dimension, n : int, or strategy of int
         Default 1 to 5, and 2 to 8.
     separable : bool
         Orthogonally separable with lambda > 0, or anything whose inputs are not zero.
@@ -79,8 +79,7 @@ def samples(
     ...         raise AssertionError(sample)
     >>> test_separability()
     """
-    dimensions = st.integers(1, 5) if dimension is None else dimension
-    sizes = st.integers(2, 8) if n is None else n
+    dimensions, sizes = _ints(dimension, 1, 5), _ints(n, 2, 8)
 
     @st.composite
     def drawn(draw: st.DrawFn) -> Sample:
@@ -92,6 +91,14 @@ def samples(
         return Sample(u * y[:, None] if separable else u, y)
 
     return drawn()
+
+
+def _ints(
+    asked: st.SearchStrategy[int] | int | None, low: int, high: int
+) -> st.SearchStrategy[int]:
+    if asked is None:
+        return st.integers(low, high)
+    return st.just(asked) if isinstance(asked, int) else asked
 
 
 def _rows(dimension: int, *, positive: bool) -> st.SearchStrategy[list[float]]:
@@ -111,7 +118,7 @@ def _rows(dimension: int, *, positive: bool) -> st.SearchStrategy[list[float]]:
 def networks(
     dimension: int,
     *,
-    width: st.SearchStrategy[int] | None = None,
+    width: st.SearchStrategy[int] | int | None = None,
     balanced: bool = True,
 ) -> st.SearchStrategy[Network]:
     """Small initialisation shapes.
@@ -120,7 +127,7 @@ def networks(
     ----------
     dimension : int
         Of the inputs.
-    width : strategy of int
+    width : int, or strategy of int
         Default 1 to 6.
     balanced : bool
         |V_j| = ||W_j||, or any output weights of at least half that.
@@ -140,7 +147,7 @@ def networks(
     ...         raise AssertionError(network)
     >>> test_balance()
     """
-    widths = st.integers(1, 6) if width is None else width
+    widths = _ints(width, 1, 6)
 
     @st.composite
     def drawn(draw: st.DrawFn) -> Network:
@@ -194,11 +201,11 @@ def problems(
     ...     assert_holds(statements.norm_growth, problem)
     >>> test_growth()
     """
-    if not log_alpha[0] <= log_alpha[1]:
-        raise ProblemError(f"log_alpha is {log_alpha}; give the lower end first")
-    scales = st.integers(math.ceil(log_alpha[0]), math.floor(log_alpha[1])).map(
-        lambda step: float(log_alpha[0] + log_alpha[1] - step)  # shrinks to the larger scale
-    )
+    low, high = log_alpha
+    if not -math.inf < low <= high < math.inf:
+        raise ProblemError(f"log_alpha is {log_alpha}; give two numbers, the lower end first")
+    # shrinks to the larger scale, and to whole steps from it
+    scales = st.integers(0, math.floor(high - low)).map(lambda step: high - float(step))
     etas = st.sampled_from([0.1, 0.05, 0.01, 0.3, 0.5])
 
     @st.composite
@@ -307,18 +314,12 @@ def assert_holds(statement: Statement, problem: Problem) -> Verdict:
     """
     verdict = statement.check(problem)
     if verdict.judgement is Judgement.FAILS:
-        raise AssertionError(describe(verdict, problem))
+        raise AssertionError(verdict.describe(problem))
     if verdict.judgement is Judgement.OUT_OF_SCOPE:
         if hypothesis.currently_in_test_context():
             hypothesis.reject()
         raise ScopeError(f"{statement.name}: {verdict.reason}")
     return verdict
-
-
-def describe(verdict: Verdict, problem: Problem) -> str:
-    """A verdict with both sides, the quantities and the problem as code, for people."""
-    sides = ", ".join(f"{name} = {value:.10g}" for name, value in verdict.witness.items())
-    return f"{verdict}\n  {sides}\n  on {problem!r}"
 
 
 @dataclass(frozen=True)
@@ -357,7 +358,7 @@ class Search:
         if self.verdict is None or self.problem is None:
             return f"nothing was in scope: {tried}"
         found = "a counterexample" if self.is_refuted else "no counterexample; the tightest"
-        return f"{found} ({tried}): {describe(self.verdict, self.problem)}"
+        return f"{found} ({tried}): {self.verdict.describe(self.problem)}"
 
 
 class _Enough(BaseException):
@@ -381,7 +382,7 @@ def search(
     ----------
     statement : Statement
     budget : float
-        Seconds.
+        Seconds. The search ends with the first problem drawn after them.
     seed : int
     shrink : float
         Seconds more in which a failure is made small.
@@ -396,6 +397,8 @@ def search(
     ------
     ProblemError
         A time is negative, or the statement has nothing to measure.
+    hypothesis.errors.HypothesisException
+        The strategy cannot draw a problem.
 
     Examples
     --------
@@ -409,7 +412,8 @@ def search(
     if statement.measure is None:
         raise ProblemError(f"{statement.name} cannot be searched: no single problem decides it")
     hunt = _Hunt(statement, budget, shrink)
-    run = hypothesis.given(_default_problems() if problems is None else problems)(hunt.look)
+    drawn = hunt.in_time(_default_problems() if problems is None else problems)
+    run = hypothesis.given(drawn)(hunt.look)
     run = hypothesis.seed(seed)(
         hypothesis.settings(
             max_examples=10**6,
@@ -425,9 +429,13 @@ def search(
             verbosity=hypothesis.Verbosity.quiet,
         )(run)
     )
-    # out of time, a failure made small, or nothing more to draw
-    with suppress(_Enough, _Refuted, hypothesis.errors.HypothesisException):
+    try:
         run()
+    except (_Enough, _Refuted):  # out of time, or a failure made small
+        pass
+    except hypothesis.errors.HypothesisException:
+        if not hunt.examples:
+            raise
     return hunt.result()
 
 
@@ -449,10 +457,19 @@ class _Hunt:
         self.examples = self.in_scope = 0
         self.best: tuple[Verdict, Problem] | None = None
 
+    def in_time(self, problems: st.SearchStrategy[Problem]) -> st.SearchStrategy[Problem]:
+        """The same strategy, which ends the search when the time is over."""
+
+        @st.composite
+        def drawn(draw: st.DrawFn) -> Problem:
+            if time.monotonic() > self.end:
+                raise _Enough
+            return draw(problems)
+
+        return drawn()
+
     def look(self, problem: Problem) -> None:
         """Check one problem, and keep it if it is the best so far."""
-        if time.monotonic() > self.end:
-            raise _Enough
         verdict = self.statement.check(problem)
         self.examples += 1
         if verdict.judgement not in (Judgement.HOLDS, Judgement.FAILS):

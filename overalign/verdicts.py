@@ -100,6 +100,11 @@ class Verdict:
 
     __repr__ = __str__
 
+    def describe(self, problem: Any) -> str:
+        """The verdict with both sides, the quantities, and the problem as code."""
+        sides = ", ".join(f"{name} = {value:.10g}" for name, value in self.witness.items())
+        return f"{self}\n  {sides}\n  on {problem!r}"
+
 
 @dataclass
 class Tally:
@@ -110,7 +115,7 @@ class Tally:
     counts : dict of Judgement to int
     reasons : dict of str to int
         Why problems were out of scope, or undecided.
-    tightest, worst : (key, Verdict) or None
+    tightest, first_failure : (key, Verdict) or None
         Of what is in scope: where the bound comes closest, and the first failure.
 
     Examples
@@ -127,7 +132,7 @@ class Tally:
     points: int = 0
     touches: int = 0
     tightest: tuple[Any, Verdict] | None = None
-    worst: tuple[Any, Verdict] | None = None
+    first_failure: tuple[Any, Verdict] | None = None
 
     def add(self, key: Any, verdict: Verdict) -> None:
         """Count a verdict; ``key`` says on which problem."""
@@ -139,8 +144,8 @@ class Tally:
         self.touches += verdict.touches
         if self.tightest is None or verdict.tightness > self.tightest[1].tightness:
             self.tightest = key, verdict
-        if verdict.judgement is Judgement.FAILS and self.worst is None:
-            self.worst = key, verdict
+        if verdict.judgement is Judgement.FAILS and self.first_failure is None:
+            self.first_failure = key, verdict
 
     @property
     def in_scope(self) -> int:

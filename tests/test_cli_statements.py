@@ -4,13 +4,13 @@ import math
 import time
 
 import pytest
+from test_cli import run
 
 from overalign import cli
 from overalign.cli import statements as command
 from overalign.statements import REGISTRY
 from overalign.testing import Search
 from overalign.verdicts import Judgement, Verdict
-from test_cli import run
 
 SMALL = ["--n", "4", "--width", "4", "--dimension", "5"]
 Capture = pytest.CaptureFixture[str]

@@ -136,7 +136,7 @@ def test_times_run_from_the_start_to_the_stop_through_the_phases() -> None:
     for time in (phases.t_1, phases.T, phases.T_G, phases.T_plus, phases.T_minus):
         assert time in times
     assert problem.states.log_norm.shape == (times.size, 8)
-    at_the_stop = replace(problem, eta=10.0, made_by="")
+    at_the_stop = replace(problem, eta=10.0)
     assert at_the_stop.times.tolist() == [0.0]
 
 

@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from derivations import FILES, concluded
 
 from overalign.statements import REGISTRY, Statement
-from test_theory import FILES, concluded
 
 THEORY = (Path(__file__).resolve().parent.parent / "docs" / "theory.md").read_text("utf-8")
 SECTIONS = set(re.findall(r"^### (\d\.\d) ", THEORY, re.MULTILINE))

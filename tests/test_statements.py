@@ -207,7 +207,7 @@ def test_every_statement_says_what_it_is(statement: Statement) -> None:
     assert used == {quantity.symbol for quantity in statement.quantities}, "an idle quantity"
     box = statement._repr_markdown_()
     assert statement.latex() in box
-    assert statement.title in box
+    assert statement.title.replace("*", r"\*") in box
     assert all(f"`{quantity.name}`" in box for quantity in statement.quantities)
 
 

@@ -1,43 +1,16 @@
 """Every derivation in theory/ runs, and ends in the formulas that theory/statements.toml lists."""
 
-import importlib.util
 import tomllib
-from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
+from derivations import FILES, THEORY, concluded, derived, load
 
 from overalign.derivation import Derivation
 from overalign.statements import REGISTRY
 
-THEORY = Path(__file__).resolve().parent.parent / "theory"
-FILES = sorted(THEORY.glob("*.py"))
 HEADINGS = ("Setting", "Statement", "Derivation", "Numerical check", "References")
 HOWS = {"algebra", "signs", "box", "numerical only"}
-
-
-@cache
-def load(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@cache
-def derived(file: Path) -> Any:
-    """What derive() of a file returns: once for all tests."""
-    return load(file).derive()
-
-
-def concluded(file: Path) -> list[str]:
-    """The statements that a file derives; what is about no statement derives none."""
-    derivation = derived(file)
-    return derivation.concluded if isinstance(derivation, Derivation) else []
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -1,5 +1,7 @@
 """Recorded results of validation/ are complete, and the quick reruns still meet the criteria."""
 
+import csv
+import importlib
 import json
 import re
 import subprocess
@@ -73,7 +75,15 @@ def test_recorded_result_is_complete(study: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["solver_honest_tolerance", "solver_sliding", "small_alpha_limit", "network_error"]
+    "name",
+    [
+        "solver_honest_tolerance",
+        "solver_sliding",
+        "small_alpha_limit",
+        "network_error",
+        "certified_signs",
+        "statements_under_attack",
+    ],
 )
 def test_quick_rerun_meets_the_criterion(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", f"validation.{name}.run", "--quick", "--output", str(tmp_path)]
@@ -99,6 +109,55 @@ def test_quick_ucurve_contradicts_nothing(tmp_path: Path) -> None:
     assert "FAILS" not in verdicts.values()
     large = "C, independent: large-alpha rise"
     assert verdicts["C2", large] == "HOLDS"
+
+
+@pytest.mark.slow
+def test_quick_scales_contradict_nothing(tmp_path: Path) -> None:
+    """Three problems are too few to decide every line; the formulas and flows must agree."""
+    command = [sys.executable, "-m", "validation.where_bounds_speak.run", "--quick"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    summary = read(tmp_path)
+    assert not list(objections(summary, ROOT / "validation" / "where_bounds_speak"))
+    verdicts = {(c["line"], c["verdict"]) for c in summary["criteria"]}
+    for line in ("C5", "C7", "C10", "C11"):
+        assert {verdict for other, verdict in verdicts if other == line} == {"HOLDS"}, line
+
+
+def table(study: str, name: str) -> list[dict[str, str]]:
+    """A recorded table."""
+    path = ROOT / "validation" / study / "results" / f"{name}.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def judged_again(study: str) -> list[Any]:
+    """The criteria, from the recorded tables alone."""
+    run = importlib.import_module(f"validation.{study}.run")
+    if study == "certified_signs":
+        return list(run.judge(table(study, "certificates"), run.FULL))
+    if study == "where_bounds_speak":
+        return list(run.judge(table(study, "statements"), table(study, "problems"), run.FULL))
+    errors = read(ROOT / "validation" / study / "results")["measured"]["errors"]
+    return list(run.judge(table(study, "statements"), sum(map(len, errors.values())), run.FULL))
+
+
+@pytest.mark.parametrize(
+    "study", ["certified_signs", "statements_under_attack", "where_bounds_speak"]
+)
+def test_verdicts_follow_from_the_recorded_tables(
+    study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    recorded = read(ROOT / "validation" / study / "results")["criteria"]
+    found = judged_again(study)
+    assert [(c["line"], c["statement"], c["verdict"]) for c in recorded] == [
+        (c.line, c.statement, c.verdict) for c in found
+    ]
+    for old, new in zip(recorded, found, strict=True):
+        assert old["measured"] == pytest.approx(new.measured, rel=1e-4, abs=1e-12)
 
 
 @pytest.mark.parametrize(

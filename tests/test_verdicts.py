@@ -201,8 +201,8 @@ def test_a_tally_counts_and_keeps_the_tightest_and_the_first_failure() -> None:
     assert tally.counts == {HOLDS: 3, FAILS: 2, INCONCLUSIVE: 1, OUT_OF_SCOPE: 2}
     assert (tally.in_scope, tally.points, tally.touches) == (5, 15, 5)
     assert tally.tightest is not None
-    assert tally.worst is not None
-    assert (tally.tightest[0], tally.worst[0]) == ("g", "f")
+    assert tally.first_failure is not None
+    assert (tally.tightest[0], tally.first_failure[0]) == ("g", "f")
     assert tally.reasons == {"dead": 2, "error": 1}
     assert tally.commonest_reason == "dead"
 

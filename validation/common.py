@@ -43,7 +43,7 @@ SOURCES = {
         *(
             path.relative_to(ROOT / "overalign").as_posix()
             for folder in ("enclosure", "statements")
-            for path in sorted((ROOT / "overalign" / folder).glob("*.py"))
+            for path in sorted((ROOT / "overalign" / folder).rglob("*.py"))
         ),
     ),
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -31,7 +32,10 @@ __all__ = [
 ]
 
 _STYLES = {"HOLDS": "green", "FAILS": "bold red", "INCONCLUSIVE": "yellow", "OUT_OF_SCOPE": "dim"}
-_QUICK_SEEDS = 4
+_OF_A_POPULATION = {
+    *("alpha", "log_alpha", "n", "dimension", "width", "kappa", "sigma"),
+    *("separability", "unconditioned", "eta"),
+}
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,15 @@ def run_check(options: CheckOptions) -> int:
             "give the name of one statement, or --all for every one; "
             "`overalign statements` lists them"
         )
+    changed = [
+        f"--{field.name.replace('_', '-')}"
+        for field in fields(options)
+        if field.name in _OF_A_POPULATION and getattr(options, field.name) != field.default
+    ]
+    if options.all and changed:
+        raise ProblemError(
+            f"{', '.join(changed)} cannot go with --all, which has populations of its own"
+        )
     if options.seeds is not None and options.seeds < 1:
         raise ProblemError(f"--seeds is {options.seeds}, expected at least 1")
     return _check_every(options) if options.all else _check_one(options)
@@ -219,7 +232,9 @@ def _check_one(options: CheckOptions) -> int:
 
     statement, seeds = find(str(options.name)), options.seeds or 20
     populations = [_population(options, log_alpha) for log_alpha in _log_alphas(options)]
-    makers = [_maker(population, seed) for population in populations for seed in range(seeds)]
+    makers = [
+        partial(population.problem, seed) for population in populations for seed in range(seeds)
+    ]
     with _progress("problems") as progress:
         rows = [
             tally([statement], makers[k : k + seeds], progress=_later(progress, k, len(makers)))
@@ -231,8 +246,8 @@ def _check_one(options: CheckOptions) -> int:
     labels = [f"{population.log_alpha / math.log(10.0):.6g}" for population in populations]
     console.print(_table("log10 alpha", labels, tallies))
     for k, found in enumerate(tallies):
-        if found.worst is not None:
-            _describe("it fails", found.worst, makers[k * seeds :])
+        if found.first_failure is not None:
+            _describe("it fails", found.first_failure, makers[k * seeds :])
             return NOT_REACHED
     in_scope = [(k, found) for k, found in enumerate(tallies) if found.tightest is not None]
     if not in_scope:
@@ -249,13 +264,12 @@ def _check_every(options: CheckOptions) -> int:
 
     began = time.monotonic()
     with _progress("problems") as progress:
-        tallies, makers = check_all(
-            options.seeds or _QUICK_SEEDS, tolerance=options.tolerance, progress=progress
-        )
+        seeds = {} if options.seeds is None else {"seeds": options.seeds}
+        tallies, makers = check_all(tolerance=options.tolerance, progress=progress, **seeds)
     Console(highlight=False).print(_table("statement", list(tallies), list(tallies.values())))
-    failed = [found for found in tallies.values() if found.worst is not None]
+    failed = [found for found in tallies.values() if found.first_failure is not None]
     for found in failed:
-        _describe("it fails", found.worst, makers)
+        _describe("it fails", found.first_failure, makers)
     print(f"{len(makers)} problems, {time.monotonic() - began:.0f} s")
     return NOT_REACHED if failed else REACHED
 
@@ -288,10 +302,6 @@ def _population(options: CheckOptions, log_alpha: float) -> Population:
     )
 
 
-def _maker(population: Population, seed: int) -> Callable[[], Problem]:
-    return lambda: population.problem(seed)
-
-
 def _later(
     progress: Callable[[int, int], None], before: int, total: int
 ) -> Callable[[int, int], None]:
@@ -318,10 +328,9 @@ def _table(first: str, labels: list[str], tallies: list[Tally]) -> Any:
     return table
 
 
-def _describe(what: str, found: Any, makers: list[Callable[[], Problem]]) -> None:
+def _describe(what: str, found: Any, makers: Sequence[Callable[[], Problem]]) -> None:
     key, verdict = found
-    sides = ", ".join(f"{name} = {value:.8g}" for name, value in verdict.witness.items())
-    print(f"{what}: {verdict}\n  {sides}\n  on {makers[key]()!r}")
+    print(f"{what}: {verdict.describe(makers[key]())}")
 
 
 @contextmanager

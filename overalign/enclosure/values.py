@@ -180,8 +180,9 @@ def enclose(
         Of single numbers: the digits to be right. The working precision is doubled until they are.
         If some value is an interval: the working precision.
     most_digits : int
-        Working precision at which to give up; default 1000, or four times ``digits``. A value that even then cannot be told from zero comes
-        as a ball about zero with a radius below ``10**-digits``.
+        Working precision at which to give up; default 1000, or four times ``digits``. A value that
+        even then cannot be told from zero comes as a ball about zero with a radius below
+        ``10**-digits``.
 
     Returns
     -------

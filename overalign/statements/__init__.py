@@ -42,8 +42,8 @@ def find(name: str) -> Statement:
     """
     if name not in REGISTRY:
         close = difflib.get_close_matches(name, REGISTRY, 1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        raise ProblemError(f"there is no statement {name!r}{meant}")
+        meant = f"did you mean {close[0]}?" if close else "`overalign statements` lists them"
+        raise ProblemError(f"there is no statement {name!r}; {meant}")
     return REGISTRY[name]
 
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import sympy as sp
 
-from . import on_the_flow as flow
 from .hypotheses import (
     BALANCED,
     IN_CLASS,
-    LABELS,
+    LABEL_LOSS,
     LOGISTIC,
     SEPARABLE,
     SORTED,
     TINY_SCALE,
     TWO_CLASSES,
 )
+from .measures import flow, small_scales
 from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
@@ -42,7 +42,7 @@ SMALL = Hypothesis("sqrt(h) alpha < 1", folds > 0)
 TURNING = Hypothesis("some live neuron of the class is not along its mean at t_1, in the limit")
 SAME_PATTERN = Hypothesis("both neurons are of one class and sorted")
 TINY_LEVEL = Hypothesis("alpha and the output go to zero, output^(3/2) << alpha << output^(1/2)")
-IN_WINDOW = Hypothesis("t <= T_G")
+IN_WINDOW = Hypothesis("t <= T_G (`longer_window`)")
 
 
 E_LIT = 4 * alpha * n * sp.sqrt(h) * x_max**2 * W**2
@@ -71,7 +71,7 @@ _OF_ALIGNMENT = ("width", "class_norm", "x_max", "W_max", "log_alpha", "time", "
 
 def _alignment(name: str, title: str, zeta: Any, provenance: Provenance, place: str) -> Statement:
     names = ("n", *_OF_ALIGNMENT) if n in zeta.free_symbols else _OF_ALIGNMENT
-    loss = LABELS if zeta is ZETA_LIT else LOGISTIC
+    loss = LABEL_LOSS if zeta is ZETA_LIT else LOGISTIC
     return Statement(
         name=name,
         title=title,
@@ -83,12 +83,12 @@ def _alignment(name: str, title: str, zeta: Any, provenance: Provenance, place: 
         provenance=provenance,
         hypotheses=(
             *(loss, SEPARABLE, BALANCED, SORTED, IN_WINDOW),
-            *(SMALL, Hypothesis("zeta > 0", zeta > 0)),
+            *(SMALL, *((Hypothesis("zeta > 0", zeta > 0),) if zeta is not ZETA_CLS else ())),
         ),
         says_nothing=Hypothesis("t is t_1: the bound is 0, as for any sorted neuron", t <= t_1),
         defaults={"beta": 1.0},
-        short={r"\zeta": zeta, "F": F},
-        measure=flow.cosines(with_n="n" in names),
+        short={"F": F} if zeta is ZETA_CLS else {r"\zeta": zeta},
+        measure=flow.cosines,
     )
 
 
@@ -97,7 +97,7 @@ _HALF_ANGLE = (
     + x_max * sp.exp(Q["log_size"].symbol + 2 * X * beta * (t - t_1)) / 6
 )
 # one exponent for each term: factors alone may leave float64
-_ANGLE_AT_T_PLUS = (
+ANGLE_AT_T_PLUS = (
     2 * sp.exp(X * beta * t_1 + log_alpha / 2 + sp.log(h) / 4)
     + sp.exp(LOG_F + F * X * beta * t_1) / 3
 )
@@ -119,7 +119,7 @@ STATEMENTS = (
             TWO_CLASSES,
             Hypothesis("pairs of the class have cosines >= lambda >= 0", lam >= 0),
         ),
-        measure=flow.keeping(flow.class_norms, "class_size", "x_min", "separability"),
+        measure=flow.class_norms,
         tolerance=1e-12,
     ),
     Statement(
@@ -131,7 +131,7 @@ STATEMENTS = (
         quantities=chosen("class_size", "x_max"),
         place="theory.md 1.1",
         provenance="ours",
-        measure=flow.keeping(flow.class_norms, "class_size", "x_max"),
+        measure=flow.class_norms,
         hypotheses=(TWO_CLASSES,),
         tolerance=1e-12,
     ),
@@ -169,8 +169,8 @@ STATEMENTS = (
         quantities=chosen("gap", "log_growth"),
         place="theory.md 3.4",
         provenance="ours",
-        hypotheses=(LABELS, SEPARABLE, BALANCED, SAME_PATTERN),
-        measure=flow.of_both_classes(flow.closing_pairs),
+        hypotheses=(LABEL_LOSS, SEPARABLE, BALANCED, SAME_PATTERN),
+        measure=flow.closing_pairs,
         tolerance=1e-5,
     ),
     Statement(
@@ -182,7 +182,7 @@ STATEMENTS = (
         quantities=(),
         place="theory.md 2.4",
         provenance="ours",
-        hypotheses=(LABELS, SEPARABLE, BALANCED),
+        hypotheses=(LABEL_LOSS, SEPARABLE, BALANCED),
         measure=flow.switches,
     ),
     Statement(
@@ -196,7 +196,7 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, IN_CLASS),
         defaults={"beta": 1.0},
-        measure=flow.of_both_classes(flow.log_norms),
+        measure=flow.log_norms,
         scale="log",
     ),
     Statement(
@@ -235,7 +235,7 @@ STATEMENTS = (
         provenance="reconstructed",
         hypotheses=(TWO_CLASSES, SMALL),
         defaults={"beta": 1.0},
-        measure=flow.phase_time("T", "n", "width", "x_max", "log_alpha", "beta"),
+        measure=flow.phase_time("T"),
         tolerance=1e-12,
     ),
     Statement(
@@ -250,7 +250,7 @@ STATEMENTS = (
         hypotheses=(LOGISTIC, TWO_CLASSES, SMALL),
         defaults={"beta": 1.0},
         short={"F": F},
-        measure=flow.phase_time("T_G", *WINDOW_QUANTITIES),
+        measure=flow.phase_time("T_G"),
         tolerance=1e-12,
     ),
     Statement(
@@ -264,7 +264,7 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(TWO_CLASSES, SMALL),
         defaults={"beta": 1.0},
-        measure=flow.phase_time("T_plus", "width", "class_norm", "log_alpha", "beta"),
+        measure=flow.phase_time("T_plus"),
         tolerance=1e-12,
     ),
     Statement(
@@ -277,11 +277,11 @@ STATEMENTS = (
         place="theory.md 2.2, E_lit",
         provenance="reconstructed",
         hypotheses=(
-            *(LABELS, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
+            *(LABEL_LOSS, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
             Hypothesis("alpha sqrt(h) x_max W_max^2 <= 1", F <= 1),
         ),
         says_nothing=Hypothesis("the bound is at least n x_max", n * x_max <= E_LIT),
-        measure=flow.directional_error(False, "n", *ERROR_QUANTITIES),
+        measure=flow.directional_errors,
     ),
     Statement(
         name="directional_error_logistic",
@@ -294,7 +294,7 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, IN_WINDOW),
         says_nothing=Hypothesis("the bound is at least n x_max", n * x_max <= E_LOG),
-        measure=flow.directional_error(False, "n", *ERROR_QUANTITIES),
+        measure=flow.directional_errors,
     ),
     Statement(
         name="directional_error_of_a_class",
@@ -305,8 +305,8 @@ STATEMENTS = (
         quantities=chosen("class_norm", *ERROR_QUANTITIES),
         place="theory.md 2.2, E_cls",
         provenance="ours",
-        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, Hypothesis("t_1 <= t <= T_G")),
-        measure=flow.directional_error(True, "class_norm", *ERROR_QUANTITIES),
+        hypotheses=(LOGISTIC, BALANCED, SEPARABLE, SMALL, *(Hypothesis("t_1 <= t"), IN_WINDOW)),
+        measure=flow.directional_errors_of_sorted,
     ),
     _alignment(
         "phase1_alignment",
@@ -339,13 +339,13 @@ STATEMENTS = (
         place="paper, Corollary 5.3; theory.md (2.6)",
         provenance="reconstructed",
         hypotheses=(
-            *(LABELS, SEPARABLE, BALANCED, SORTED, IN_WINDOW),
+            *(LABEL_LOSS, SEPARABLE, BALANCED, SORTED, IN_WINDOW),
             *(SMALL, Hypothesis("zeta > 0", ZETA_LIT > 0)),
         ),
         says_nothing=Hypothesis("the bound is at least 1", _MISALIGNMENT >= 1),
         defaults={"beta": 1.0},
         short={r"\zeta": ZETA_LIT},
-        measure=flow.cosines(with_n=True, misalignment=True),
+        measure=flow.misalignments,
     ),
     Statement(
         name="sorting_time",
@@ -374,13 +374,15 @@ STATEMENTS = (
             BALANCED,
             SEPARABLE,
             Hypothesis("the neuron starts with sign(v) <u, x_a(u)> >= 0"),
-            Hypothesis("E_log < lambda x_min m_+", lam * x_min * m_plus > E_LOG),
+            Hypothesis("E < lambda x_min m_+", lam * x_min * m_plus > E_LOG),
             SMALL,
-            Hypothesis("the bound is at most T_G", _SORTED_BY <= _WINDOW),
+            Hypothesis(
+                "the bound is at most T_G, the time of `longer_window`", _SORTED_BY <= _WINDOW
+            ),
         ),
         defaults={"beta": 1.0},
         short={"E": E_LOG},
-        measure=flow.of_both_classes(flow.sorting),
+        measure=flow.sorting_times,
     ),
     Statement(
         name="angle_exponent_at_the_window",
@@ -392,7 +394,7 @@ STATEMENTS = (
         place="paper, Corollary 5.3; theory.md 2.5 (a)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TURNING, TINY_SCALE),
-        measure=flow.of_both_classes(flow.power_at_window),
+        measure=small_scales.power_at_window,
         tolerance=1e-2,
     ),
     Statement(
@@ -405,7 +407,7 @@ STATEMENTS = (
         place="paper, Corollary 5.3; theory.md 2.5 (b)",
         provenance="reconstructed",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TURNING, TINY_SCALE),
-        measure=flow.of_both_classes(flow.power_at_transient_time),
+        measure=small_scales.power_at_transient_time,
         tolerance=1e-2,
     ),
     Statement(
@@ -418,7 +420,7 @@ STATEMENTS = (
         place="theory.md 2.5 (c)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TURNING, TINY_LEVEL),
-        measure=flow.of_both_classes(flow.power_at_onset),
+        measure=small_scales.power_at_onset,
         tolerance=1e-2,
     ),
     Statement(
@@ -426,7 +428,7 @@ STATEMENTS = (
         title="The angle at T_+ is of order sqrt(alpha)",
         left=r"\theta_j(T_+)",
         direction="at_most",
-        expression=_ANGLE_AT_T_PLUS,
+        expression=ANGLE_AT_T_PLUS,
         quantities=chosen("width", "class_norm", "x_max", "W_max", "log_alpha", "t_1", "beta"),
         place="paper, Corollary 5.3; theory.md (2.7)",
         provenance="reconstructed",
@@ -435,12 +437,14 @@ STATEMENTS = (
             BALANCED,
             SEPARABLE,
             SMALL,
-            Hypothesis("t_1 is at most T_G and T_+"),
+            Hypothesis(
+                "t_1 is at most T_G and T_+, the times of `longer_window` and `transient_time`"
+            ),
         ),
-        says_nothing=Hypothesis("the bound is at least pi / 2", sp.pi / 2 <= _ANGLE_AT_T_PLUS),
+        says_nothing=Hypothesis("the bound is at least pi / 2", sp.pi / 2 <= ANGLE_AT_T_PLUS),
         defaults={"beta": 1.0},
         short={"F": F},
-        measure=flow.of_both_classes(flow.angles_at_transient_time),
+        measure=flow.angles_at_transient_time,
     ),
     Statement(
         name="half_angle",
@@ -456,6 +460,6 @@ STATEMENTS = (
             "the bound is at least 1, as for any sorted neuron", _HALF_ANGLE >= 1
         ),
         defaults={"beta": 1.0},
-        measure=flow.of_both_classes(flow.half_angles),
+        measure=flow.half_angles,
     ),
 )

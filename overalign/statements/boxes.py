@@ -67,8 +67,8 @@ def box(statement: Statement) -> str:
     if statement.says_nothing is not None:
         lines += [f"says nothing where {statement.says_nothing.words}", ""]
     rows = [
-        f"| ${quantity.latex}$ | `{quantity.name}` | {quantity.meaning} | {_filled(statement, quantity)} |"
-        for quantity in statement.quantities
+        f"| ${q.latex}$ | `{q.name}` | {q.meaning} | {_filled(statement, q)} |"
+        for q in statement.quantities
     ]
     if rows:
         lines += ["| | name | meaning | value or range |", "|---|---|---|---|", *rows, ""]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sympy as sp
 
 from ..special import NoncentralFCdf, NoncentralTSurvival
-from . import on_draws as draws
-from .hypotheses import MIXTURE, UNCONDITIONED
+from .hypotheses import ABOVE_ZERO, IN_SPACE, MIXTURE, NOT_NEGATIVE, SIGNAL, UNCONDITIONED
+from .measures import laws
 from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
@@ -20,6 +20,7 @@ kappa, sigma, d, n, n_plus, lam, phi = (
 )
 
 PAIR = NoncentralFCdf((1 + lam) / (1 - lam), d, d, 2 * kappa**2 / sigma**2)
+UNION = 1 - n * (n - 1) / 2 * PAIR
 BELOW_ONE = Hypothesis("lambda < 1", lam < 1)
 
 
@@ -38,11 +39,11 @@ STATEMENTS = (
         hypotheses=(
             MIXTURE,
             UNCONDITIONED,
-            Hypothesis("d >= 2", d >= 2),
-            Hypothesis("0 < phi", phi > 0),
+            IN_SPACE,
+            ABOVE_ZERO,
             Hypothesis("phi < pi", phi < sp.pi),
         ),
-        measure=draws.class_mean_angles,
+        measure=laws.class_mean_angles,
         scale="absolute",
         tolerance=0.05,
     ),
@@ -58,10 +59,10 @@ STATEMENTS = (
         hypotheses=(
             MIXTURE,
             UNCONDITIONED,
-            Hypothesis("kappa > 0", kappa > 0),
+            SIGNAL,
             Hypothesis("d >= 20", d >= 20),
         ),
-        measure=draws.median_class_mean_angle,
+        measure=laws.median_class_mean_angle,
         tolerance=0.1,
     ),
     Statement(
@@ -73,9 +74,9 @@ STATEMENTS = (
         quantities=chosen("kappa", "sigma", "dimension", "separability"),
         place="theory.md 6.2",
         provenance="ours",
-        hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
+        hypotheses=(MIXTURE, UNCONDITIONED, NOT_NEGATIVE, BELOW_ONE),
         defaults={"separability": 0.0},
-        measure=draws.violating_pairs,
+        measure=laws.violating_pairs,
         scale="absolute",
         tolerance=0.03,
     ),
@@ -89,7 +90,7 @@ STATEMENTS = (
         place="theory.md 6.2",
         provenance="ours",
         hypotheses=(MIXTURE, UNCONDITIONED),
-        measure=draws.pairs_at_zero,
+        measure=laws.pairs_at_zero,
         scale="absolute",
         tolerance=0.05,
     ),
@@ -98,14 +99,14 @@ STATEMENTS = (
         title="A whole sample is separable",
         left=r"P(\text{orthogonally separable})",
         direction="at_least",
-        expression=1 - n * (n - 1) / 2 * PAIR,
+        expression=UNION,
         quantities=chosen("kappa", "sigma", "dimension", "separability", "n"),
         place="theory.md 6.3, union bound",
         provenance="ours",
-        hypotheses=(MIXTURE, UNCONDITIONED, Hypothesis("lambda >= 0", lam >= 0), BELOW_ONE),
-        says_nothing=Hypothesis("the bound is not positive", 1 - n * (n - 1) / 2 * PAIR <= 0),
+        hypotheses=(MIXTURE, UNCONDITIONED, NOT_NEGATIVE, BELOW_ONE),
+        says_nothing=Hypothesis("the bound is not positive", UNION <= 0),
         defaults={"separability": 0.0},
-        measure=draws.separable_samples,
+        measure=laws.separable_samples,
         scale="absolute",
         tolerance=0.05,
     ),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sympy as sp
 from sympy.codegen.cfunctions import expm1
 
-from . import on_the_flow as flow
-from .hypotheses import BALANCED, LABELS, LOGISTIC, SEPARABLE, TINY_SCALE, TWO_CLASSES
+from .hypotheses import BALANCED, LABEL_LOSS, LOGISTIC, SEPARABLE, TINY_SCALE, TWO_CLASSES
+from .measures import flow, small_scales
 from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
@@ -23,7 +23,7 @@ psi_min, psi_sample, theta_max, rho = (
     Q[name].symbol for name in ("psi_min", "psi_sample", "theta_max", "rho")
 )
 
-SORTED = Hypothesis("t is at least t_1")
+AFTER_SORTING = Hypothesis("t is at least t_1")
 POSITIVE = Hypothesis("lambda > 0", lam > 0)
 STOPPED_LATER = Hypothesis(
     "the stop is over the class and comes after t_a, and t_a is at least t_1"
@@ -36,10 +36,6 @@ LOG_SIZE_HIGH = sp.log(sp.log(2 * n_plus / eta) / (mu * x_min))
 RISK_GROWS = Hypothesis("eta is below 2 n_+", eta < 2 * n_plus)
 
 
-_AT_LEAST = ("class_norm", "x_max", "class_size", "eta", "t_a", "log_size", "beta")
-_AT_MOST = ("x_min", "class_size", "eta", "t_a", "log_size", "separability", "mu", "beta")
-_BY_THE_RATE = ("x_min", "eta", "log_size", "separability", "beta")
-
 STATEMENTS = (
     Statement(
         name="conic_hull",
@@ -51,7 +47,7 @@ STATEMENTS = (
         place="paper, before Theorem 5.2; theory.md 3.2",
         provenance="reconstructed",
         hypotheses=(TWO_CLASSES, Hypothesis("min psi_j >= 0 over live neurons", psi_min >= 0)),
-        measure=flow.of_both_classes(flow.hull),
+        measure=flow.hull,
     ),
     Statement(
         name="conic_hull_after_sorting",
@@ -63,10 +59,10 @@ STATEMENTS = (
         place="theory.md (3.1)",
         provenance="ours",
         hypotheses=(
-            *(LABELS, SEPARABLE, BALANCED, SORTED),
+            *(LABEL_LOSS, SEPARABLE, BALANCED, AFTER_SORTING),
             Hypothesis("min psi_j(t_1) >= 0", psi_min >= 0),
         ),
-        measure=flow.of_both_classes(flow.hull_after_sorting),
+        measure=flow.after_sorting,
     ),
     Statement(
         name="inheritance",
@@ -77,9 +73,9 @@ STATEMENTS = (
         quantities=chosen("theta_max", "rho"),
         place="paper, Theorem 5.2; theory.md (3.2)",
         provenance="reconstructed",
-        hypotheses=(LABELS, BALANCED, SORTED, SEPARABLE),
+        hypotheses=(LABEL_LOSS, BALANCED, AFTER_SORTING, SEPARABLE),
         says_nothing=Hypothesis("the bound is negative", sp.cos(theta_max) < 0),
-        measure=flow.of_both_classes(flow.inherited),
+        measure=flow.after_sorting,
     ),
     Statement(
         name="limit_of_small_scales",
@@ -90,8 +86,8 @@ STATEMENTS = (
         quantities=chosen("Psi_limit"),
         place="theory.md 3.5",
         provenance="ours",
-        hypotheses=(LABELS, SEPARABLE, BALANCED, TINY_SCALE),
-        measure=flow.of_both_classes(flow.alignment_at_tiny_scale),
+        hypotheses=(LABEL_LOSS, SEPARABLE, BALANCED, TINY_SCALE),
+        measure=small_scales.limit_of_alignment,
     ),
     Statement(
         name="stopping_time_at_least",
@@ -99,13 +95,13 @@ STATEMENTS = (
         left=r"t_\eta",
         direction="at_least",
         expression=t_a + (LOG_SIZE_LOW - log_size) / (2 * X * beta),
-        quantities=chosen(*_AT_LEAST),
+        quantities=chosen("class_norm", "x_max", "class_size", "eta", "t_a", "log_size", "beta"),
         place="theory.md (3.3)",
         provenance="ours",
         hypotheses=(LOGISTIC, SEPARABLE, BALANCED, STOPPED_LATER, BELOW_START),
         says_nothing=Hypothesis("the bound is at most t_a", log_size >= LOG_SIZE_LOW),
         defaults={"beta": 1.0},
-        measure=flow.stopping_time(False, *_AT_LEAST),
+        measure=flow.stopping_times,
     ),
     Statement(
         name="stopping_time_at_most",
@@ -114,7 +110,9 @@ STATEMENTS = (
         direction="at_most",
         expression=t_a
         + sp.log(2) / (mu * sp.sqrt(lam) * x_min * eta * beta) * (LOG_SIZE_HIGH - log_size),
-        quantities=chosen(*_AT_MOST),
+        quantities=chosen(
+            *("x_min", "class_size", "eta", "t_a", "log_size"), *("separability", "mu", "beta")
+        ),
         place="theory.md (3.4)",
         provenance="ours",
         hypotheses=(
@@ -126,7 +124,7 @@ STATEMENTS = (
             Hypothesis("every neuron has a positive cosine to every sample of the class", mu > 0),
         ),
         defaults={"beta": 1.0},
-        measure=flow.stopping_time(False, *_AT_MOST),
+        measure=flow.stopping_times,
     ),
     Statement(
         name="stopping_time_by_the_rate",
@@ -134,12 +132,12 @@ STATEMENTS = (
         left=r"t_\eta-t_a",
         direction="at_most",
         expression=4 * sp.log(2) ** 2 / (sp.exp(log_size) * lam * x_min**2 * eta * beta),
-        quantities=chosen(*_BY_THE_RATE),
+        quantities=chosen("x_min", "eta", "log_size", "separability", "beta"),
         place="theory.md (3.5)",
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, STOPPED_LATER, POSITIVE),
         defaults={"beta": 1.0},
-        measure=flow.stopping_time(True, *_BY_THE_RATE),
+        measure=flow.times_since_sorting,
     ),
     Statement(
         name="stopping_time_slope",
@@ -152,6 +150,6 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(LOGISTIC, BALANCED, SEPARABLE, TINY_SCALE),
         defaults={"beta": 1.0},
-        measure=flow.of_both_classes(flow.stopping_slope),
+        measure=small_scales.slope_of_stopping_time,
     ),
 )

@@ -8,8 +8,9 @@ import sympy as sp
 
 from .. import excess_error
 from ..special import OptimalConeAngle, Phi, density
-from . import on_draws as draws
-from .hypotheses import MIXTURE, UNCONDITIONED
+from .alignment_phase import ANGLE_AT_T_PLUS, E_LIT
+from .hypotheses import ABOVE_ZERO, ACUTE, IN_SPACE, MIXTURE, SIGNAL, UNCONDITIONED
+from .measures import cones, descent, laws
 from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
 from .quantities import chosen
@@ -30,6 +31,7 @@ ratio = kappa / sigma
 
 IN_CONE = Hypothesis("w_hat lies in the cone")
 AXIS_APART = Hypothesis("the axis of the cone is independent of the sample")
+ORDER = Hypothesis("theta_c is of order sqrt(alpha), as at T_+")
 NARROW = Hypothesis("theta_c <= pi / 2", theta_c <= sp.pi / 2)
 
 
@@ -46,6 +48,9 @@ RADEMACHER = sp.sin(theta_c) * sp.sqrt(
 # log of sigma^2 (d - 1) / (n_+ kappa^2); in parts, because squares may leave float64
 PHI_SQUARED = 2 * sp.log(sigma) - 2 * sp.log(kappa) + sp.log(d - 1) - sp.log(n_plus)
 LARGEST_SLOPE = ratio * sp.sin(phi) * density(ratio * sp.cos(phi))
+LIPSCHITZ = sp.sqrt(2 / sp.pi) * ratio * sp.sin(phi) * sp.sin(theta_c)
+MARGIN_BOUND = 2 / gamma * RADEMACHER + sigma / gamma * sp.sqrt(2 * sp.log(1 / delta) / n_plus)
+SMALL_PHI = sp.exp(PHI_SQUARED / 2)
 CONCENTRATION = L * sigma * sp.sqrt(2 * sp.log(2 / delta) / n_plus)
 
 
@@ -95,6 +100,13 @@ _OPTIMUM_PAPER = (
     *("q", "kappa", "sigma", "n", "dimension", "class_size", "width", "class_norm"),
     *("x_max", "W_max"),
 )
+_IN_ALPHA = tuple(
+    Q[name].symbol
+    for name in (
+        *("q", "kappa", "sigma", "dimension", "class_size", "n", "width", "class_norm"),
+        *("x_max", "W_max", "log_alpha", "t_1", "beta"),
+    )
+)
 _PSI = {"Psi": ("theta_c", sp.acos)}
 
 STATEMENTS = (
@@ -108,7 +120,7 @@ STATEMENTS = (
         place="theory.md 4.1",
         provenance="ours",
         hypotheses=(MIXTURE,),
-        measure=draws.errors_of_directions,
+        measure=laws.errors_of_directions,
         scale="absolute",
         tolerance=0.03,
     ),
@@ -124,7 +136,7 @@ STATEMENTS = (
         hypotheses=(MIXTURE,),
         given_as=_PSI,
         numeric=excess_error.over_alignment,
-        measure=draws.least_error,
+        measure=cones.least_errors,
         floor=1e-12,
     ),
     Statement(
@@ -138,7 +150,7 @@ STATEMENTS = (
         provenance="ours",
         given_as=_PSI,
         hypotheses=(MIXTURE,),
-        measure=draws.distance,
+        measure=cones.distances,
         scale="absolute",
         tolerance=1e-8,
     ),
@@ -153,7 +165,7 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(MIXTURE, Hypothesis("theta_c < phi", theta_c < phi)),
         given_as=_PSI,
-        measure=draws.slope,
+        measure=cones.slopes,
         tolerance=1e-4,
     ),
     Statement(
@@ -168,14 +180,14 @@ STATEMENTS = (
         hypotheses=(MIXTURE, IN_CONE),
         given_as=_PSI,
         numeric=excess_error.over_fitting_in_cone,
-        measure=draws.over_fitting,
+        measure=cones.over_fittings,
     ),
     Statement(
         name="over_fitting_lipschitz",
         title="Over-fitting is at most proportional to sin(theta_c)",
         left=r"\mathrm{OF}",
         direction="at_most",
-        expression=sp.sqrt(2 / sp.pi) * ratio * sp.sin(phi) * sp.sin(theta_c),
+        expression=LIPSCHITZ,
         quantities=chosen("kappa", "sigma", "phi", "theta_c"),
         place="theory.md (4.2), B1 for a narrow cone",
         provenance="ours",
@@ -185,12 +197,9 @@ STATEMENTS = (
             Hypothesis("theta_c <= phi", theta_c <= phi),
             Hypothesis("phi + theta_c <= pi", phi + theta_c <= sp.pi),
         ),
-        says_nothing=Hypothesis(
-            "the bound is at least 1",
-            sp.sqrt(2 / sp.pi) * ratio * sp.sin(phi) * sp.sin(theta_c) >= 1,
-        ),
+        says_nothing=Hypothesis("the bound is at least 1", LIPSCHITZ >= 1),
         given_as=_PSI,
-        measure=draws.over_fitting,
+        measure=cones.over_fittings,
     ),
     Statement(
         name="rademacher_complexity",
@@ -207,7 +216,7 @@ STATEMENTS = (
             sp.sqrt((kappa**2 + sigma**2 * d) / n_plus) <= RADEMACHER,
         ),
         given_as=_PSI,
-        measure=draws.rademacher,
+        measure=laws.complexities,
         tolerance=0.02,
     ),
     Statement(
@@ -226,14 +235,14 @@ STATEMENTS = (
         defaults={"lipschitz": 1.0, "delta": 0.05},
         given_as=_PSI,
         short={r"\overline{\mathrm{Rad}}": RADEMACHER},
-        measure=draws.uniform_deviation,
+        measure=laws.uniform_deviations,
     ),
     Statement(
         name="margin_bound",
         title="Error by the margin",
         left=r"E(\hat w)",
         direction="at_most",
-        expression=2 / gamma * RADEMACHER + sigma / gamma * sp.sqrt(2 * sp.log(1 / delta) / n_plus),
+        expression=MARGIN_BOUND,
         quantities=chosen(
             *("kappa", "sigma", "phi", "theta_c", "dimension", "class_size", "margin", "delta")
         ),
@@ -246,14 +255,11 @@ STATEMENTS = (
             NARROW,
             Hypothesis("the margin is fixed before the data, and reached by every sample"),
         ),
-        says_nothing=Hypothesis(
-            "the bound is at least 1",
-            2 / gamma * RADEMACHER + sigma / gamma * sp.sqrt(2 * sp.log(1 / delta) / n_plus) >= 1,
-        ),
+        says_nothing=Hypothesis("the bound is at least 1", MARGIN_BOUND >= 1),
         defaults={"delta": 0.05},
         given_as=_PSI,
         short={r"\overline{\mathrm{Rad}}": RADEMACHER},
-        measure=draws.margin_errors,
+        measure=laws.margin_errors,
     ),
     Statement(
         name="typical_error",
@@ -273,7 +279,7 @@ STATEMENTS = (
                 (ratio * sp.sin(phi) * sp.sin(theta)) ** 2 <= (d - 1) / 25,
             ),
         ),
-        measure=draws.typical_errors,
+        measure=cones.typical_errors,
         scale="absolute",
         tolerance=0.01,
     ),
@@ -288,10 +294,10 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(
             MIXTURE,
-            *(Hypothesis("phi > 0", phi > 0), Hypothesis("phi < pi / 2", phi < sp.pi / 2)),
-            Hypothesis("kappa > 0", kappa > 0),
+            *(ABOVE_ZERO, ACUTE),
+            SIGNAL,
         ),
-        measure=draws.largest_slope,
+        measure=cones.largest_slopes,
         tolerance=1e-3,
     ),
     Statement(
@@ -305,11 +311,11 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(
             MIXTURE,
-            *(Hypothesis("phi > 0", phi > 0), Hypothesis("phi < pi / 2", phi < sp.pi / 2)),
+            *(ABOVE_ZERO, ACUTE),
             Hypothesis("a > 0", a > 0),
             Hypothesis("a is below the largest slope, (5.1)", a < LARGEST_SLOPE),
         ),
-        measure=draws.optimal_angle,
+        measure=cones.optimal_angle(LARGEST_SLOPE / 2, (kappa, sigma, phi)),
         tolerance=1e-3,
     ),
     Statement(
@@ -325,7 +331,7 @@ STATEMENTS = (
             *(MIXTURE, UNCONDITIONED),
             Hypothesis("s is uniform on the sphere, or the rule commutes with rotations"),
         ),
-        measure=draws.same_class_rules,
+        measure=laws.same_class_rules,
         scale="absolute",
         tolerance=0.02,
     ),
@@ -340,12 +346,12 @@ STATEMENTS = (
         provenance="ours",
         hypotheses=(
             MIXTURE,
-            Hypothesis("kappa > 0", kappa > 0),
-            Hypothesis("d >= 2", d >= 2),
-            Hypothesis("theta_c is of order sqrt(alpha), as at T_+"),
+            SIGNAL,
+            IN_SPACE,
+            ORDER,
         ),
         defaults={"beta": 1.0, "q": 1.0},
-        measure=draws.scale_that_reaches("angle_at_the_transient_time", *_OPTIMUM),
+        measure=cones.scale_that_reaches(ANGLE_AT_T_PLUS, q * SMALL_PHI, _IN_ALPHA),
         scale="log",
         tolerance=1e-2,
     ),
@@ -365,12 +371,12 @@ STATEMENTS = (
         provenance="reconstructed",
         hypotheses=(
             MIXTURE,
-            Hypothesis("kappa > 0", kappa > 0),
-            Hypothesis("d >= 2", d >= 2),
-            Hypothesis("theta_c is of order sqrt(alpha), as at T_+"),
+            SIGNAL,
+            IN_SPACE,
+            ORDER,
         ),
         defaults={"q": 1.0},
-        measure=draws.scale_that_reaches("misalignment_in_the_window", *_OPTIMUM_PAPER),
+        measure=cones.scale_that_reaches(sp.sqrt(E_LIT / X), q * SMALL_PHI, _IN_ALPHA),
         scale="log",
         tolerance=1e-2,
     ),
@@ -404,7 +410,7 @@ STATEMENTS = (
         provenance="paper",
         hypotheses=(Hypothesis("the network is homogeneous of this degree"),),
         defaults={"degree": 2.0},
-        measure=draws.multipliers,
+        measure=descent.multipliers,
         scale="log",
         tolerance=1e-9,
     ),
@@ -418,7 +424,7 @@ STATEMENTS = (
         place="paper, Proposition B.1 for L = 2; theory.md 5.1 for any L",
         provenance="ours",
         hypotheses=(Hypothesis("the network is homogeneous"),),
-        measure=draws.rates,
+        measure=descent.rates,
         scale="log",
         tolerance=1e-6,
     ),

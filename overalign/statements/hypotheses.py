@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import sympy
 
 from ..observation import Problem
 from ..problem import ExponentialLoss, LogisticLoss
@@ -10,12 +11,17 @@ from .parts import Hypothesis
 from .quantities import QUANTITIES as Q
 
 __all__ = [
+    "ABOVE_ZERO",
+    "ACUTE",
     "BALANCED",
     "IN_CLASS",
-    "LABELS",
+    "IN_SPACE",
+    "LABEL_LOSS",
     "LOGISTIC",
     "MIXTURE",
+    "NOT_NEGATIVE",
     "SEPARABLE",
+    "SIGNAL",
     "SORTED",
     "TINY_SCALE",
     "TWO_CLASSES",
@@ -46,7 +52,7 @@ BALANCED = Hypothesis(
 LOGISTIC = Hypothesis(
     "the loss is logistic", holds=lambda problem: isinstance(problem.loss, LogisticLoss)
 )
-LABELS = Hypothesis(
+LABEL_LOSS = Hypothesis(
     "the loss is logistic or exponential",
     holds=lambda problem: isinstance(problem.loss, LogisticLoss | ExponentialLoss),
 )
@@ -55,5 +61,10 @@ MIXTURE = Hypothesis(
     holds=lambda problem: problem.mixture is not None,
 )
 UNCONDITIONED = Hypothesis("the data are not conditioned on separability")
+IN_SPACE = Hypothesis("d >= 2", Q["dimension"].symbol >= 2)
+SIGNAL = Hypothesis("kappa > 0", Q["kappa"].symbol > 0)
+ABOVE_ZERO = Hypothesis("phi > 0", Q["phi"].symbol > 0)
+ACUTE = Hypothesis("phi < pi / 2", Q["phi"].symbol < sympy.pi / 2)
+NOT_NEGATIVE = Hypothesis("lambda >= 0", Q["separability"].symbol >= 0)
 SORTED = Hypothesis("t is at least t_1", Q["time"].symbol >= Q["t_1"].symbol)
 TINY_SCALE = Hypothesis("alpha goes to zero")

@@ -3,8 +3,8 @@
 import time
 
 import pytest
-
 from falsehoods import FALSEHOODS, NAMES, Falsehood
+
 from overalign.statements import REGISTRY
 from overalign.testing import search
 from overalign.verdicts import Judgement

@@ -251,6 +251,7 @@ def cells(at_sigma: float, depth: int, size: tuple[int, int] = (20, 6)) -> Itera
 def draw_figure(found: Sequence[Cell]) -> Any:
     """The plane (kappa/sigma, phi) for some sigma."""
     from matplotlib.collections import PatchCollection
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch, Rectangle
 
     figure, rows = common.new_figure(2, 2, width=4.4, height=3.4)
@@ -273,9 +274,10 @@ def draw_figure(found: Sequence[Cell]) -> Any:
         panel.set(xscale="log", xlim=RATIOS, ylim=QUARTER, title=f"sigma = {at_sigma:g}")
         panel.set(xlabel=r"$\kappa/\sigma$", ylabel=r"$\varphi$ (rad)")
     names = ("(5.1) holds: an interior optimum", "(5.1) is false: none", "undecided")
-    handles = [Patch(color=c, label=k) for k, c in zip(names, COLOURS.values(), strict=True)]
-    from matplotlib.lines import Line2D
-
+    handles: list[Any] = [
+        Patch(color=colour, label=name)
+        for name, colour in zip(names, COLOURS.values(), strict=True)
+    ]
     handles.append(Line2D([], [], color="k", linewidth=1.2, label=r"centre of $\varphi$"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
     figure.suptitle("Where OA + g has an interior optimum: d = 20, n_+ = 6, L = 1", fontsize=11)

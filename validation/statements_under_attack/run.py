@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from overalign import ExponentialLoss, Network, Sample
+from overalign import ExponentialLoss, LogisticLoss, Loss, Network, Sample
 from overalign.errors import ScopeError
 from overalign.observation import Population, Problem
 from overalign.statements import REGISTRY
@@ -110,12 +110,13 @@ def of_integers(generator: np.random.Generator, *, positive: bool) -> Drawn:
     sign = generator.choice([1.0, -1.0], size=width)
     share = np.ones(width) if positive else generator.choice([1.0, 1.0, 0.5, 2.0], size=width)
     is_exponential = generator.random() < (0.1 if positive else 0.33)
+    loss: Loss = ExponentialLoss() if is_exponential else LogisticLoss()
     problem = Problem(
         Sample(u * y[:, None] if positive else u, y),
         Network(rows, np.linalg.norm(rows, axis=1) * sign * share),
         scale(generator),
         eta=float(generator.choice(ETAS)),
-        **({"loss": ExponentialLoss()} if is_exponential else {}),
+        loss=loss,
     )
     return Drawn(problem, repr(problem))
 
@@ -391,16 +392,16 @@ def code_of(key: Sequence[Any] | None) -> str:
 
 def judge(rows: Sequence[Mapping[str, Any]], errors: int, scope: Scope) -> list[Criterion]:
     """The lines of criterion.md, from the table."""
-    ready = sum(row["in_scope"] >= scope.enough for row in rows)
+    ready = sum(int(row["in_scope"]) >= scope.enough for row in rows)
     lines = [
-        common.at_most("C1", "verdicts that fail", sum(row["fails"] for row in rows), 0),
+        common.at_most("C1", "verdicts that fail", sum(int(row["fails"]) for row in rows), 0),
         common.at_most("C1", "checks that raise an exception", errors, 0),
         common.enough("C2", "statements with enough verdicts in scope", ready, len(NAMES)),
     ]
     for row in rows:
-        if row["in_scope"] < scope.enough:
+        if (count := int(row["in_scope"])) < scope.enough:
             text = f"{row['statement']}, verdicts in scope"
-            lines.append(common.enough("C2", text, row["in_scope"], scope.enough))
+            lines.append(common.enough("C2", text, count, scope.enough))
     return lines
 
 
@@ -408,7 +409,7 @@ def draw_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     """What became of every check, and how close the two sides came."""
     figure, (panels,) = common.new_figure(1, 2, width=5.0, height=0.2 * len(rows) + 1.2)
     shares, gaps = panels
-    at = np.arange(len(rows))
+    at = range(len(rows))
     left = np.zeros(len(rows))
     for kind, colour in (
         ("holds", "#1b7837"),

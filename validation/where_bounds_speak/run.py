@@ -62,7 +62,7 @@ ALL = tuple(
     if value != getattr(BASE, factor)
 )
 FULL = Scope((("base", 0.0), *ALL), 24, DECADES, 20)
-QUICK = Scope((("base", 0.0), ("kappa", 3.0), ("width", 16)), 4, (2, 3, 4, 12, 20), 4)
+QUICK = Scope((("base", 0.0), ("kappa", 3.0), ("width", 16)), 3, (2, 4, 20), 3)
 
 
 def population(factor: str, value: float) -> Population:
@@ -191,12 +191,10 @@ def constants(problem: Problem, t_1: float, rate: float) -> dict[str, float]:
     unit = problem.network.width**0.25 * np.exp(0.5 * scales)
     power = float(np.polyfit(scales, np.log(theta), 1)[0])
     k = POWER_DECADES.index(10)
-    bound = oa.statements.angle_at_the_transient_time(
-        **{name: problem.facts(1)[name] for name in ("width", "class_norm", "x_max", "W_max")},
-        log_alpha=scales[k],
-        t_1=t_1,
-        beta=problem.beta,
-    )
+    names = ("width", "class_norm", "x_max", "W_max", "beta")
+    given: dict[str, Any] = {name: problem.facts(1)[name] for name in names}
+    given |= {"log_alpha": scales[k], "t_1": t_1}
+    bound = oa.statements.angle_at_the_transient_time(**given)
     return {
         "constant": 2.0 * math.exp(rate * t_1),
         "measured_constant": theta[k] / unit[k],

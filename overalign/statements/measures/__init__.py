@@ -1,0 +1,1 @@
+"""How left sides of statements are measured: on the flow, on cones, by draws, by descent."""
