@@ -110,7 +110,7 @@ def check_all(
     True
     """
     populations = [replace(p, tolerance=tolerance) for p in QUICK_POPULATIONS.values()]
-    problems = [
+    problems: list[Callable[[], Problem]] = [
         partial(population.problem, seed) for population in populations for seed in range(seeds)
     ]
     return tally(list(REGISTRY.values()), problems, workers=workers, progress=progress), problems

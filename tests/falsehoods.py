@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import SearchStrategy, builds, integers
 
-from overalign import statements
-from overalign.observation import Measured, Problem
+from overalign import Network, Sample, statements
+from overalign.observation import Measured, Population, Problem
 from overalign.special import NoncentralFCdf, NoncentralTSurvival, OptimalConeAngle, Phi
 from overalign.statements import Hypothesis, Statement
 from overalign.statements import alignment_phase as phase
@@ -87,6 +87,23 @@ def any_data(**others: Any) -> SearchStrategy[Problem]:
     return problems(separable=False, log_alpha=(-20.0, 0.0), **others)
 
 
+def late_in_phase_2() -> SearchStrategy[Problem]:
+    """Wide enough, and trained long enough, for residuals to turn a predictor off its mean."""
+    population = Population(n=8, dimension=6, width=6, log_alpha=-30.0, eta=0.01)
+    return integers(0, 9999).map(population.problem)
+
+
+def almost_orthogonal() -> SearchStrategy[Problem]:
+    """A neuron that starts at a small cosine 10^-k to its mean: the bound has no lead to lose."""
+    sample = Sample([[1.0, 0.0], [-1.0, 0.0]], [1.0, -1.0])
+
+    def problem(k: int, log_alpha: int) -> Problem:
+        network = Network.balanced(weights=[[10.0**-k, 1.0]], sign=[1.0])
+        return Problem(sample, network, float(log_alpha))
+
+    return builds(problem, integers(0, 9), integers(-9, -3))
+
+
 FALSEHOODS = [
     Falsehood(
         variant("angle_exponent_at_the_window", expression=sp.Rational(1, 2)),
@@ -137,10 +154,12 @@ FALSEHOODS = [
     Falsehood(
         variant("conic_hull_after_sorting", expression=QUANTITIES["psi_min"].symbol),
         "in phase 2 the predictor leaves the mean: Psi falls below min psi_j(t_1) = 1 - tiny",
+        late_in_phase_2(),
     ),
     Falsehood(
         variant("inheritance", expression=sp.cos(QUANTITIES["theta_max"].symbol)),
         "the same: the spread of the residuals turns neurons away",
+        late_in_phase_2(),
     ),
     Falsehood(
         variant(
@@ -168,7 +187,7 @@ FALSEHOODS = [
             hypotheses=without("phase1_alignment"),
         ),
         "psi >= tanh(X (t - t_1)) takes residuals for 1, but they fall below it",
-        problems(log_alpha=(-8.0, -1.0)),
+        almost_orthogonal(),
     ),
     Falsehood(
         variant("misalignment_in_the_window", expression=phase.E_LIT / X),

@@ -230,7 +230,11 @@ def test_every_statement_that_one_problem_decides_is_in_scope_somewhere() -> Non
     tallies, problems = checks.check_all(seeds=2)
     assert len(problems) == 2 * len(checks.QUICK_POPULATIONS)
     assert list(tallies) == list(REGISTRY)
-    wrong = {name: str(tally.first_failure) for name, tally in tallies.items() if tally.first_failure is not None}
+    wrong = {
+        name: str(tally.first_failure)
+        for name, tally in tallies.items()
+        if tally.first_failure is not None
+    }
     assert not wrong
     silent = {name for name, tally in tallies.items() if tally.judgement is not HOLDS}
     assert silent == {name for name, statement in REGISTRY.items() if statement.measure is None}

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+from rich.markup import escape
 
 from ..errors import ProblemError
 from .shared import NOT_REACHED, REACHED, MaybeFloat, MaybeText, interrupt_ends
@@ -225,8 +226,6 @@ def run_check(options: CheckOptions) -> int:
 
 
 def _check_one(options: CheckOptions) -> int:
-    from rich.console import Console
-
     from ..checks import tally
     from ..statements import find
 
@@ -241,10 +240,9 @@ def _check_one(options: CheckOptions) -> int:
             for k in range(0, len(makers), seeds)
         ]
     tallies = [row[statement.name] for row in rows]
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{statement.name}: {statement.title}", markup=False)
+    print(f"{statement.name}: {statement.title}")
     labels = [f"{population.log_alpha / math.log(10.0):.6g}" for population in populations]
-    console.print(_table("log10 alpha", labels, tallies))
+    _print_table("log10 alpha", labels, tallies)
     for k, found in enumerate(tallies):
         if found.first_failure is not None:
             _describe("it fails", found.first_failure, makers[k * seeds :])
@@ -258,15 +256,13 @@ def _check_one(options: CheckOptions) -> int:
 
 
 def _check_every(options: CheckOptions) -> int:
-    from rich.console import Console
-
     from ..checks import check_all
 
     began = time.monotonic()
     with _progress("problems") as progress:
         seeds = {} if options.seeds is None else {"seeds": options.seeds}
         tallies, makers = check_all(tolerance=options.tolerance, progress=progress, **seeds)
-    Console(highlight=False).print(_table("statement", list(tallies), list(tallies.values())))
+    _print_table("statement", list(tallies), list(tallies.values()))
     failed = [found for found in tallies.values() if found.first_failure is not None]
     for found in failed:
         _describe("it fails", found.first_failure, makers)
@@ -308,24 +304,22 @@ def _later(
     return lambda done, _: progress(before + done, total)
 
 
-def _table(first: str, labels: list[str], tallies: list[Tally]) -> Any:
-    """A row for each tally."""
-    from rich.table import Table
+def _print_table(first: str, labels: list[str], tallies: list[Tally]) -> None:
+    """A line for each tally; what is long comes last, so that nothing is cut off."""
+    from rich.console import Console
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for name in ("in scope", "points", "touches", "tightness"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("left out, because", overflow="fold")
+    console, width = Console(highlight=False, soft_wrap=True), max(map(len, [first, *labels]))
+    head = f"{first:<{width}}  {'verdict':<12} {'in scope':>8} {'points':>7} {'tightness':>9}"
+    console.print(f"[bold]{head}  evidence; left out, because[/]")
     for label, found in zip(labels, tallies, strict=True):
         judgement, out = found.judgement, sum(found.reasons.values())
         tightest = "" if found.tightest is None else f"{found.tightest[1].tightness:.4g}"
-        numbers = [str(found.in_scope), str(found.points), str(found.touches), tightest]
-        why = f"{out}: {found.commonest_reason}" if out else ""
-        verdict = f"[{_STYLES[judgement.name]}]{judgement.value}[/]"
-        table.add_row(label, verdict, *numbers, why)
-    return table
+        asked = f"{found.in_scope}/{sum(found.counts.values())}"
+        how = [] if found.tightest is None else [found.tightest[1].evidence]
+        why = "; ".join(how + ([f"{out}: {found.commonest_reason}"] if out else []))
+        verdict = f"[{_STYLES[judgement.name]}]{judgement.value:<12}[/]"
+        numbers = f"{asked:>8} {found.points:>7} {tightest:>9}"
+        console.print(f"{label:<{width}}  {verdict} {numbers}  {escape(why)}")
 
 
 def _describe(what: str, found: Any, makers: Sequence[Callable[[], Problem]]) -> None:

@@ -27,19 +27,19 @@ def require_no_failure(problem: Problem) -> None:
     assert not failed, "\n".join(failed)
 
 
-@settings(max_examples=6)
+@settings(max_examples=15)
 @given(problems())
 def test_in_the_setting_of_the_theory(problem: Problem) -> None:
     require_no_failure(problem)
 
 
-@settings(max_examples=6)
+@settings(max_examples=15)
 @given(beyond)
 def test_beyond_it(problem: Problem) -> None:
     require_no_failure(problem)
 
 
-@settings(max_examples=5)
+@settings(max_examples=10)
 @given(large)
 def test_on_any_data_at_large_scales(problem: Problem) -> None:
     require_no_failure(problem)

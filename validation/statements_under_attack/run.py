@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from overalign import ExponentialLoss, LogisticLoss, Loss, Network, Sample
+from overalign import ExponentialLoss, LogisticLoss, Network, Sample
 from overalign.errors import ScopeError
 from overalign.observation import Population, Problem
+from overalign.problem import Loss
 from overalign.statements import REGISTRY
 from overalign.verdicts import Judgement, Verdict
 from validation import common
@@ -45,7 +46,7 @@ class Scope(NamedTuple):
 
 
 FULL = Scope(10_000, 60_000, 500, 25, math.inf)
-QUICK = Scope(4, 40, 20, 10, 0.5)
+QUICK = Scope(4, 40, 20, 10, math.inf)
 
 
 # -------------------------------------------------------------------------------------- problems
