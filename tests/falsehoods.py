@@ -93,6 +93,12 @@ def late_in_phase_2() -> SearchStrategy[Problem]:
     return integers(0, 9999).map(population.problem)
 
 
+def few_inputs() -> SearchStrategy[Problem]:
+    """Samples on the verge of separability."""
+    population = Population(n=4, dimension=6, width=16, kappa=1.0, log_alpha=-20.0)
+    return integers(0, 9999).map(population.problem)
+
+
 def almost_orthogonal() -> SearchStrategy[Problem]:
     """A neuron that starts at a small cosine 10^-k to its mean: the bound has no lead to lose."""
     sample = Sample([[1.0, 0.0], [-1.0, 0.0]], [1.0, -1.0])
@@ -215,6 +221,7 @@ FALSEHOODS = [
             hypotheses=without("sorting_time"),
         ),
         "sorting takes the longer the smaller lambda is",
+        few_inputs(),
     ),
     Falsehood(
         variant("class_norm_at_least", expression=x_min * n_plus),

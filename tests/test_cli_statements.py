@@ -63,8 +63,8 @@ def test_check_has_a_row_for_each_scale_and_the_tightest(capsys: Capture) -> Non
     assert code == 0
     rows = [line.split() for line in out.splitlines()]
     assert [row[:3] for row in rows if row and row[0] in ("-3", "-6")] == [
-        ["-3", "holds", "3"],
-        ["-6", "holds", "3"],
+        ["-3", "holds", "3/3"],
+        ["-6", "holds", "3/3"],
     ]
     assert "the tightest: norm_growth: holds (ours)" in out
     assert "measured = " in out

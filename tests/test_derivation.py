@@ -100,4 +100,4 @@ def test_a_report_holds_the_formula_against_a_measurement(proof: Derivation) -> 
     assert lines[0] == "Title"
     assert lines[2].startswith("class_norm_at_most: measured ")
     assert lines[2].endswith("; holds")
-    assert lines[3].startswith("scaling_with_depth: out of scope, one problem does not decide it")
+    assert lines[3].startswith("scaling_with_depth: one problem does not decide it")

@@ -133,7 +133,7 @@ def test_parameters_are_spread_over_decades() -> None:
 
 @pytest.mark.parametrize("log_alpha", [(0.0, -1.0), (math.nan, -1.0), (-1.0, math.nan)])
 def test_a_range_that_is_none_is_refused(log_alpha: tuple[float, float]) -> None:
-    with pytest.raises(ProblemError, match=r"log_alpha is .*give the lower end first"):
+    with pytest.raises(ProblemError, match=r"log_alpha is .*the lower end first"):
         problems(log_alpha=log_alpha)
 
 

@@ -180,7 +180,12 @@ def test_both_sides_zero_are_equal() -> None:
 def verdict(judgement: Judgement, reason: str = "", tightness: float = math.nan) -> Verdict:
     in_scope = judgement in (HOLDS, FAILS)
     points_, touches = (3, 1) if in_scope else (0, 0)
-    return Verdict("x", judgement, "ours", reason, points_, 0, touches, tightness=tightness)
+    return Verdict(
+        *("x", judgement, "ours", reason, "draws"),
+        points=points_,
+        touches=touches,
+        tightness=tightness,
+    )
 
 
 def test_a_tally_counts_and_keeps_the_tightest_and_the_first_failure() -> None:
@@ -208,6 +213,6 @@ def test_a_tally_counts_and_keeps_the_tightest_and_the_first_failure() -> None:
 
 
 def test_a_verdict_is_a_sentence() -> None:
-    text = str(verdict(HOLDS, "gradient flow", tightness=0.5))
-    assert text.startswith("x: holds (ours); gradient flow; 3 points, 1 touches")
-    assert str(verdict(OUT_OF_SCOPE, "no neuron")) == "x: out of scope (ours); no neuron"
+    text = str(verdict(HOLDS, tightness=0.5))
+    assert text.startswith("x: holds (ours); draws; 3 points, 1 touches")
+    assert str(verdict(OUT_OF_SCOPE, "no neuron")) == "x: out of scope (ours); no neuron; draws"

@@ -4,7 +4,7 @@ from hypothesis import event, given, settings
 
 from overalign.observation import Problem
 from overalign.statements import REGISTRY
-from overalign.testing import describe, problems
+from overalign.testing import problems
 from overalign.verdicts import Judgement
 
 MEASURED = {name: s for name, s in REGISTRY.items() if s.measure is not None}
@@ -19,7 +19,7 @@ def require_no_failure(problem: Problem) -> None:
         verdict = statement.check(problem)
         event(f"{name}: {verdict.judgement.value}")
         if verdict.judgement is Judgement.FAILS:
-            failed.append(describe(verdict, problem))
+            failed.append(verdict.describe(problem))
         if verdict.judgement is Judgement.HOLDS:
             assert verdict.points > verdict.unresolved, f"{name} holds of nothing"
             assert verdict.slack >= -1.01 * statement.tolerance or verdict.unresolved

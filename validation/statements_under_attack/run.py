@@ -62,7 +62,7 @@ class Drawn(NamedTuple):
 def scale(generator: np.random.Generator) -> float:
     """log alpha: mostly small, some of them large, a few beyond the range of float64."""
     low, high = ((-60.0, -12.0), (-12.0, -3.0), (-3.0, 1.0), (-700.0, -60.0))[
-        generator.choice(4, p=[0.55, 0.27, 0.14, 0.04])
+        generator.choice(4, p=[0.59, 0.27, 0.1, 0.04])
     ]
     return round(float(generator.uniform(low, high)), 2)
 
@@ -72,9 +72,9 @@ def of_mixture(
     n: tuple[int, int],
     dimension: tuple[int, int],
     sigmas: Sequence[float],
-    conditioned: float = 0.7,
+    conditioned: float = 0.85,
 ) -> Drawn:
-    """A problem of a random population, with the exponential loss once in ten."""
+    """A problem of a random population, rarely with the exponential loss."""
     population = Population(
         n=few(generator, *n),
         dimension=few(generator, *dimension),
@@ -87,7 +87,7 @@ def of_mixture(
     )
     problem = population.problem(int(generator.integers(2**20)))
     code = repr(problem)
-    if generator.random() < 0.1:
+    if generator.random() < 0.06:
         problem = replace(problem, loss=ExponentialLoss())
         code = f"replace({code}, loss=ExponentialLoss())"
     return Drawn(problem, code)
@@ -110,7 +110,7 @@ def of_integers(generator: np.random.Generator, *, positive: bool) -> Drawn:
     y = np.append([1.0, -1.0], generator.choice([1.0, -1.0], size=n - 2))
     sign = generator.choice([1.0, -1.0], size=width)
     share = np.ones(width) if positive else generator.choice([1.0, 1.0, 0.5, 2.0], size=width)
-    is_exponential = generator.random() < (0.1 if positive else 0.33)
+    is_exponential = generator.random() < (0.06 if positive else 0.33)
     loss: Loss = ExponentialLoss() if is_exponential else LogisticLoss()
     problem = Problem(
         Sample(u * y[:, None] if positive else u, y),
@@ -158,8 +158,8 @@ FAMILIES = {
         ("class_mean_angle_centre", "typical_error"),
     ),
     "many": Family(0.01, lambda g: of_mixture(g, (40, 100), (2, 4), (0.05, 0.03), 0.0)),
-    "positive integers": Family(0.14, lambda g: of_integers(g, positive=True)),
-    "any integers": Family(0.10, lambda g: of_integers(g, positive=False)),
+    "positive integers": Family(0.18, lambda g: of_integers(g, positive=True)),
+    "any integers": Family(0.06, lambda g: of_integers(g, positive=False)),
 }
 
 
