@@ -633,6 +633,8 @@ def _difference(first: _Solution, second: _Solution) -> float:
     if first.outcome is not second.outcome:
         return float(np.inf)
     a, b = first.snapshot, second.snapshot
+    if not (np.isfinite(a.log_norm).all() and np.isfinite(b.log_norm).all()):
+        return float(np.inf)  # a neuron has rounded to zero: nothing is known of its direction
     gaps = [
         float(np.max(np.abs(a.log_norm - b.log_norm))),
         float(np.max(np.linalg.norm(a.direction - b.direction, axis=1))),

@@ -228,7 +228,7 @@ def problems(
             log_alpha=draw(scales),
             eta=draw(etas),
         )
-        return population.problem(draw(st.integers(0, 2**16)))
+        return population.problem(draw(st.integers(0, 999)))
 
     return (explicit() | from_mixture()).map(_solved)
 

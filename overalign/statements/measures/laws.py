@@ -26,6 +26,7 @@ GRAM_SETS = 4_000  # sets whose Gram matrices are formed
 MARGIN_SETS = 100  # the largest margin takes an optimisation for each set
 CONE_POINTS = 64  # directions of a cone that are looked at
 DELTA = 0.05
+SMALLEST_ERROR = 1e-280
 TILT = 0.3  # length of a random tilt, relative to the mean
 
 
@@ -142,6 +143,8 @@ def same_class_rules(problem: Problem) -> Measured:
         "max margin": margin,
     }
     of_mean = error_of(mean)
+    if of_mean.mean() < SMALLEST_ERROR:
+        raise ScopeError("the class mean's error is below what float64 resolves")
     pairs = [_mean(error_of(v) - of_mean[: len(v)]) for v in rules.values()]
     values, errors = np.array(pairs).T / of_mean.mean()
     return Measured(values, {}, errors, {"rule": range(len(rules))}, "draws of samples")
