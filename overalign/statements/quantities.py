@@ -164,7 +164,7 @@ _ALL = (
         open_high=True,
     ),
     Quantity("margin", r"\gamma", "margin", (0.01, 10), low=0, open_low=True),
-    Quantity("slope", "a", "slope of the OF bound in sin(theta)", (0, 10), low=0),
+    Quantity("slope", "a", "slope of the OF bound in sin(theta)", (1e-9, 0.1), low=0),
     Quantity("n_ratio", "n'/n", "factor on the number of samples", (0.1, 10), low=0, open_low=True),
     Quantity(
         "width_ratio", "h'/h", "factor on the number of neurons", (0.1, 10), low=0, open_low=True

@@ -459,11 +459,13 @@ def draw_against_factors(
     """Medians with intervals against each factor that has several values."""
     factors = [factor for factor in FACTORS if len(levels_of(factor, found)) > 1]
     figure, (panels,) = common.new_figure(1, len(factors), width=2.9, height=3.6)
+    ends = []
     for panel, factor in zip(panels, factors, strict=True):
         levels = levels_of(factor, found)
         x = np.array(list(levels)) / (2.0 if factor == "n" else 1.0)
         for k, (name, words) in enumerate(names.items()):
             middle, low, high = np.array([median_of(column(v, name)) for v in levels.values()]).T
+            ends += [low.min(), high.max()]
             panel.errorbar(
                 x, middle, [middle - low, high - middle], marker="o", ms=4, lw=1.2, capsize=2,
                 label=words, color=f"C{k}",
@@ -473,11 +475,14 @@ def draw_against_factors(
             panel.set_xscale("log")
             panel.set_xticks(x, [f"{value:g}" for value in x])
             panel.minorticks_off()
-        if logarithmic:
-            panel.set_yscale("log")
         panel.grid(alpha=0.3)
-    for panel in panels[1:]:
-        panel.sharey(panels[0])
+    for panel in panels:
+        if logarithmic:
+            panel.set(yscale="log", ylim=(min(ends) / 1.1, max(ends) * 1.1))
+            panel.set_yticks(ticks := (2, 3, 5, 10, 20, 50), map(str, ticks))
+            panel.minorticks_off()
+        else:
+            panel.set_ylim(min(ends) - 1.0, 0.0)
     panels[0].set_ylabel(label)
     handles, words = panels[0].get_legend_handles_labels()
     figure.legend(handles, words, loc="outside upper center", ncols=5, fontsize="small")
