@@ -273,7 +273,7 @@ def statement_parameters(statement: Statement) -> st.SearchStrategy[dict[str, fl
             values = draw(every)
             if statement.holds_for(**values):
                 return values
-        hypothesis.reject()
+        return hypothesis.reject()
 
     return drawn()
 
