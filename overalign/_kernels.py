@@ -564,6 +564,21 @@ def settle(problem, c, direction, signs, hit, scratch):
 
 
 @compiled
+def cross_together(problem, c, direction, signs, met, scratch):
+    """Let samples that reach their kinks at the very time of ``met`` follow it.
+
+    Parallel inputs share a kink. Crossed one after another, the first would leave the neuron
+    without the force that carries it over the others. ``scratch.slope`` is the field before.
+    """
+    products, weights = scratch.products, scratch.weights
+    reach = SAME_KINK * np.sqrt(dot(weights, weights))
+    for i in range(signs.size):
+        moves_on = signs[i] * scratch.amplitude[0] * scratch.slope[i] < 0.0
+        if i != met and moves_on and abs(products[i]) <= reach * problem.norms[i]:
+            signs[i] = -signs[i] if direction * c[i] >= 0.0 else SLIDING
+
+
+@compiled
 def release(problem, c, direction, signs, scratch):
     """After the output changed sign its kinks repel: every sliding sample goes to one side."""
     sum_active(problem, c, signs, scratch.active, scratch.drive)
@@ -573,6 +588,7 @@ def release(problem, c, direction, signs, scratch):
             signs[i] = ACTIVE if up else INACTIVE
 
 
+SAME_KINK = 64 * 2.0**-52  # cosine up to which kinks are reached at one time
 CROSSED_NOTHING, TURNED = np.int64(-1), np.int64(-2)
 
 
@@ -761,6 +777,7 @@ def advance_switching(
             if met == TURNED:
                 release(problem, scratch.now, direction, signs, scratch)
             else:
+                cross_together(problem, scratch.now, direction, signs, met, scratch)
                 settle(problem, scratch.now, direction, signs, met, scratch)
         for i in range(signs.size):
             if before[i] != signs[i]:

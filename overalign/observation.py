@@ -169,9 +169,9 @@ class Problem:
 
     @cached_property
     def phases(self) -> PhaseTimes:
-        """Times that divide `run` (ScopeError where sorting means nothing)."""
+        """Times that divide `run`, without the onset (ScopeError where sorting means nothing)."""
         try:
-            return phase_times(self.run)
+            return phase_times(self.run, onset=False)
         except ProblemError as error:
             raise ScopeError(str(error)) from error
 

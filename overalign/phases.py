@@ -123,8 +123,14 @@ class PhaseTimes:
     sorting_times: FloatArray = field(repr=False)
 
 
-def phase_times(run: Trajectory) -> PhaseTimes:
+def phase_times(run: Trajectory, *, onset: bool = True) -> PhaseTimes:
     """Sorting, windows, onset and end of a trajectory: see `PhaseTimes`.
+
+    Parameters
+    ----------
+    run : Trajectory
+    onset : bool
+        Whether to search for the onset, which takes most of the time; not a number without it.
 
     Raises
     ------
@@ -157,7 +163,7 @@ def phase_times(run: Trajectory) -> PhaseTimes:
         T_G=window / (2 * pull * max(plus, minus)),
         T_plus=window / (2 * plus),
         T_minus=window / (2 * minus),
-        onset=fitting_onset(run),
+        onset=fitting_onset(run) if onset else math.nan,
         t_eta=run.time if reached and run.stop.quantity == "risk" else math.nan,
         sorting_times=first,
     )

@@ -379,7 +379,7 @@ def test_a_true_claim_is_certified() -> None:
     found = certify(sympy.tanh(x) - x, "negative", {x: (0.1, 5)}, claim="tanh x < x")
     assert found.is_certified
     assert found.claim == "tanh x < x"
-    assert str(found).startswith("tanh x < x on 0.1 <= x <= 5\nholds on 100 %")
+    assert str(found).startswith("certified: tanh x < x on 0.1 <= x <= 5\nholds on 100 %")
     assert certify(x * y, "nonnegative", {x: (0, 1), y: (0, 1 / 3)}).is_certified
     assert certify(x - x**3, "positive", {x: 0.5}).parts == 1
 

@@ -538,3 +538,15 @@ def test_equal_runs_agree_to_the_last_bit() -> None:
     with ThreadPoolExecutor(2) as executor:
         first, *others = executor.map(bits, range(250))
     assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("weights", [[-1.0, 1.0], [-1.0, 2.0], [-3.0, 7.0]])
+def test_a_kink_that_two_samples_share_is_crossed(weights: list[float]) -> None:
+    """Opposite inputs with opposite labels: on their kink one switches on as the other goes off."""
+    sample = oa.Sample([[1.0, 0.0], [-1.0, 0.0]], [1, -1])
+    network = oa.Network.balanced(weights=[weights], sign=[1.0])
+    run = oa.solve(sample, network, -9.0, oa.stop_at_risk(0.3, over="positive"))
+    assert run.is_successful
+    assert run.kinks.time.size == 2
+    assert run.kinks.time[0] == run.kinks.time[1]
+    assert np.all(np.diff(run.at(np.linspace(0.0, run.time, 50)).direction[:, 0, 0]) > 0.0)

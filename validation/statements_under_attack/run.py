@@ -144,8 +144,8 @@ FAMILIES = {
     "mixture": Family(0.25, lambda g: of_mixture(g, (2, 10), (2, 30), (1.0, 0.5, 0.1, 0.03))),
     "noisy": Family(
         0.10,
-        lambda g: of_mixture(g, (2, 6), (2, 6), (1.0, 1.0, 0.5), 0.4),
-        ("pair_violates", "pair_violates_at_zero"),
+        lambda g: of_mixture(g, (3, 8), (2, 6), (1.0, 1.0, 0.5), 0.4),
+        ("pair_violates", "pair_violates_at_zero", "class_mean_is_optimal"),
     ),
     "clear": Family(
         0.25,

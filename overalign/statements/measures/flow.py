@@ -317,7 +317,7 @@ def reached(problem: Problem, label: int) -> tuple[Trajectory, PhaseTimes]:
     if run.outcome is not Outcome.REACHED or not run.is_successful:
         raise ScopeError(f"the stop over the class is not reached: {run.status}")
     try:
-        phases = phase_times(run)
+        phases = phase_times(run, onset=False)
     except ProblemError as error:
         raise ScopeError(str(error)) from error
     sorted_by(phases)

@@ -175,10 +175,11 @@ def complexities(problem: Problem) -> Measured:
     along = q @ axis
     across = np.linalg.norm(q - along[:, None] * axis, axis=1)
     theta = facts["theta_c"]
-    edge = math.cos(theta) * along + math.sin(theta) * across
-    largest = np.where(np.arctan2(across, along) <= theta, np.hypot(along, across), edge)
-    # the mean of <axis, q> is zero: subtracting it takes its noise away
-    value, error = _mean(largest - along)
+    # the largest <v, q> less <axis, q>, whose mean is zero: its noise is taken away
+    edge = math.sin(theta) * across - 2.0 * math.sin(0.5 * theta) ** 2 * along
+    size = np.hypot(along, across)
+    inner = np.where(along > 0.0, across**2 / (size + np.abs(along)), size - along)
+    value, error = _mean(np.where(np.arctan2(across, along) <= theta, inner, edge))
     return Measured(value, facts, error, how="draws of samples and signs")
 
 
