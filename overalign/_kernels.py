@@ -341,7 +341,23 @@ def magnus_averages(residuals, start, end, early, late):
         early[i] += past[0, i] * (middle - length / 3.0) - past[1, i]
         late[i] += past[0, i] * (middle + length / 3.0) - past[1, i]
     if before < inside:
-        add_corners(past, residuals.sums[inside], end, length, early, late)
+        if length < SHORT_PART:
+            add_each_corner(residuals, before, inside, end, length, early, late)
+        else:
+            add_corners(past, residuals.sums[inside], end, length, early, late)
+
+
+@compiled
+def add_each_corner(residuals, before, inside, end, length, early, late):
+    """`add_corners` without its differences of sums, which a short part divides by length^2."""
+    for position in range(before, inside):
+        r = end - residuals.sorted[position]
+        mean, first = 0.5 * r * r / length, r * r / length * (1.0 - r / (1.5 * length))
+        past, sums = residuals.sums[position], residuals.sums[position + 1]
+        for i in range(early.size):
+            size = sums[0, i] - past[0, i]
+            early[i] += size * (mean - first)
+            late[i] += size * (mean + first)
 
 
 @compiled
@@ -588,6 +604,7 @@ def release(problem, c, direction, signs, scratch):
             signs[i] = ACTIVE if up else INACTIVE
 
 
+SHORT_PART = 1e-3  # of a step
 SAME_KINK = 64 * 2.0**-52  # cosine up to which kinks are reached at one time
 CROSSED_NOTHING, TURNED = np.int64(-1), np.int64(-2)
 
@@ -1574,7 +1591,8 @@ def save(saved, position, state):
 def replay(problem, method, weights, output, log_scale, wave, times, capacity):
     """Carry the neurons through a stored waveform: states at ``times`` (sorted) and the event log.
 
-    Given the residuals the neurons are independent, so nothing is iterated.
+    Given the residuals the neurons are independent, so nothing is iterated.  Returns too how often
+    a part of a step met more kinks than it can hold.
     """
     h, n = output.size, problem.y.size
     work = make_step(method.nodes, h, n, weights.shape[1])
@@ -1586,7 +1604,7 @@ def replay(problem, method, weights, output, log_scale, wave, times, capacity):
         np.zeros((times.size, h, weights.shape[1])), np.zeros((times.size, h, 2)),
         np.zeros((times.size, n)),
     )  # fmt: skip
-    position = 0
+    position, unresolved = 0, 0
     while position < times.size and times[position] <= 0.0:
         save(saved, position, state)
         position += 1
@@ -1597,12 +1615,15 @@ def replay(problem, method, weights, output, log_scale, wave, times, capacity):
         final = k == wave.length.size - 1
         while position < times.size and (times[position] < began + length or final):
             reach = min((times[position] - began) / length, 1.0)
-            sweep(problem, method, residuals, began, length, reach, state, new, work, unlogged)
+            if sweep(problem, method, residuals, began, length, reach, state, new, work,
+                     unlogged) < 0.0:  # fmt: skip
+                unresolved += 1
             save(saved, position, new)
             position += 1
-        sweep(problem, method, residuals, began, length, 1.0, state, new, work, events)
+        if sweep(problem, method, residuals, began, length, 1.0, state, new, work, events) < 0.0:
+            unresolved += 1
         state, new = new, state
-    return saved, events
+    return saved, events, unresolved
 
 
 @compiled

@@ -731,7 +731,7 @@ def _replay(
 ) -> tuple[Snapshot, Kinks]:
     from . import _kernels
 
-    saved, events = _kernels.replay(
+    saved, events, unresolved = _kernels.replay(
         solution.problem,
         solution.method,
         network.weights,
@@ -741,6 +741,11 @@ def _replay(
         times,
         capacity,
     )
+    if unresolved:
+        raise ToleranceError(
+            f"{unresolved} parts of the trajectory meet more kinks than they can hold: at this "
+            "tolerance its inside is not resolved; choose another"
+        )
     order = np.argsort(events.time, kind="stable")
     kinks = Kinks(
         events.time[order],

@@ -26,6 +26,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 CLASSES = (1, -1)
 TIMES = 25  # in each of two grids
 TOLERANCE = 1e-8  # of the flow
+JUST_AFTER = 1e-8  # relative: where t_1 is looked at
 MOST_FOLDS = 40.0  # after which nothing is left of float64
 ROUNDING = 4e-15  # of a direction: below it an angle has no digits
 
@@ -184,7 +185,9 @@ class Problem:
         grids = [end * np.linspace(0.0, 1.0, TIMES), end * np.logspace(-4, 0, TIMES)]
         with suppress(ScopeError):
             phases = self.phases
-            marks = np.array([phases.t_1, phases.T, phases.T_G, phases.T_plus, phases.T_minus])
+            # on a kink itself rounding decides which side a product is on
+            just_after = phases.t_1 * (1.0 + JUST_AFTER)
+            marks = np.array([just_after, phases.T, phases.T_G, phases.T_plus, phases.T_minus])
             grids.append(marks[(marks >= 0.0) & (marks <= end)])
         return np.unique(np.concatenate(grids))
 

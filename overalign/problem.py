@@ -132,6 +132,7 @@ class Stream(IntEnum):
     SWEEP_NETWORK = 4
     PILOT_LINES = 5
     LINES = 6
+    STATEMENTS = 7
 
 
 def as_generator(seed: Seed, stream: Stream = Stream.SAMPLE) -> np.random.Generator:

@@ -93,8 +93,8 @@ class Verdict:
         text = "; ".join([*words, *filter(None, [self.reason, self.evidence])])
         if self.points:
             text += (
-                f"; {self.points} points, {self.touches} touches, slack {self.slack:.3g} "
-                f"(error {self.error:.1e}), tightness {self.tightness:.4g}"
+                f"; {self.points} points ({self.unresolved} unresolved), {self.touches} touches, "
+                f"slack {self.slack:.3g} (error {self.error:.1e}), tightness {self.tightness:.4g}"
             )
         return text
 

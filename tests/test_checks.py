@@ -423,3 +423,26 @@ def test_a_box_out_of_range_is_refused() -> None:
         OA.certify("positive", box=OA_BOX | {"theta_c": (0, 9)})
     with pytest.raises(ProblemError, match="needs phi too"):
         OA.certify("positive", box={k: v for k, v in OA_BOX.items() if k != "phi"})
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(
+            GaussianMixture(2, 2.3671246216697694, 1.0).sample(3, 2041625),
+            Network.random(5, 2, 2041625),
+            -5.41894541838814,
+        ),
+        Problem(
+            GaussianMixture(3, 2.1533994325059043, 1.0).sample(2, 3141338),
+            Network.random(4, 3, 3141338),
+            -4.278236776490343,
+            tolerance=1e-6,
+        ),
+    ],
+    ids=["1e-8", "1e-6"],
+)
+def test_a_neuron_that_dies_last_does_not_count_after_that(problem: Problem) -> None:
+    """At its last kink rounding decides whether it looks alive; the statements look just after."""
+    for name in ("inheritance", "conic_hull_after_sorting", "conic_hull"):
+        assert find(name).check(problem).judgement is not Judgement.FAILS

@@ -550,3 +550,15 @@ def test_a_kink_that_two_samples_share_is_crossed(weights: list[float]) -> None:
     assert run.kinks.time.size == 2
     assert run.kinks.time[0] == run.kinks.time[1]
     assert np.all(np.diff(run.at(np.linspace(0.0, run.time, 50)).direction[:, 0, 0]) > 0.0)
+
+
+def test_states_at_kinks_are_those_beside_them() -> None:
+    """A part of a step that ends at a kink may be as short as rounding."""
+    for seed in (479488, 1, 2, 3):
+        sample = oa.GaussianMixture(13, 1.3826478521144006, 1.0).sample(3, seed)
+        run = oa.solve(
+            sample, oa.Network.random(12, 13, seed), -3.6, oa.stop_at_risk(0.05), tolerance=1e-10
+        )
+        at = run.kinks.time
+        both = run.at(np.concatenate([at, np.minimum(at * (1.0 + 1e-10), run.time)])).log_norm
+        assert np.abs(both[: at.size] - both[at.size :]).max() < 1e-8

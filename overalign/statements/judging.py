@@ -149,7 +149,7 @@ def _certified(
         return Judgement.INCONCLUSIVE, f"the formula is not enclosed: {problem}"
     ends = np.array([ball.low, ball.high])
     found = _compared(statement, np.full(2, value), ends, np.full(2, error))
-    agrees = found.fails if judgement is Judgement.FAILS else ~found.fails
+    agrees = found.fails if judgement is Judgement.FAILS else found.holds
     if agrees.all():
         return judgement, ""
     return Judgement.INCONCLUSIVE, f"float64 has lost the formula's digits: it is {ball}"

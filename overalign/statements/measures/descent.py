@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import ScopeError
 from ...observation import Measured, Problem
+from ...problem import Stream
 from .shared import FloatArray
 
 WIDTH = 8
@@ -42,7 +43,7 @@ def _deep(problem: Problem, degree: int) -> tuple[list[FloatArray], FloatArray, 
     sample = problem.sample
     if not sample.is_classification:
         raise ScopeError("the descent that is compared needs labels")
-    generator = np.random.default_rng((problem.seed, STREAM + degree))
+    generator = np.random.default_rng((problem.seed, Stream.STATEMENTS, STREAM + degree))
     sizes = [sample.dimension, *[WIDTH] * (degree - 1), 1]
     layers = [
         generator.standard_normal((after, before)) / math.sqrt(before)

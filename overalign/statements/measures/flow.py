@@ -34,6 +34,7 @@ from .shared import (
     window,
 )
 
+OF_A_KINK = 4.0  # relative error of the time of a kink, over that of directions
 FORMULA = 1e-13  # relative error of a formula of the package in float64
 
 # ---------------------------------------------------------------- data
@@ -176,11 +177,12 @@ def directional_errors(problem: Problem, label: int) -> Measured:
     u = state.direction[:, neurons]
     active = active_pairs(u, sample)
     pull = np.einsum("ti,thi,id->thd", less, active, sample.signed)
+    whole = np.linalg.norm(pull, axis=-1)
     pull -= np.einsum("thd,thd->th", pull, u)[..., None] * u
     value = np.linalg.norm(pull, axis=-1)
     mask = np.broadcast_to((problem.times <= window(problem))[:, None], value.shape)
     error = sample.n * sample.max_norm * output_error(problem)[:, None]
-    error = error + value * OF_A_PRODUCT * problem.error
+    error = error + whole * OF_A_PRODUCT * problem.error
     return at_points(problem, label, value, mask, neurons, problem.facts(label), error)
 
 
@@ -238,7 +240,8 @@ def sorting_times(problem: Problem, label: int) -> Measured:
     chosen = (along >= 0.0) & (count >= 1) & np.isfinite(value)
     parameters = problem.facts(label) | {"active": count[chosen]}
     where = {"neuron": neurons[chosen], "label": label}
-    return Measured(value[chosen], parameters, problem.error * value[chosen], where)
+    error = OF_A_KINK * problem.error * value[chosen]
+    return Measured(value[chosen], parameters, error, where)
 
 
 @of_both_classes
@@ -303,7 +306,7 @@ def after_sorting(problem: Problem, label: int) -> Measured:
     parameters = {
         "psi_min": float(np.cos(theta).min()),
         "theta_max": float(theta.max()),
-        "psi_sample": float(samples.min()),
+        "psi_sample": min(float(samples.min()), 1.0),
         "rho": np.maximum.accumulate(of.residual_spread(problem.loss)[later]),
     }
     error = problem.error + predictor_error(problem, label)[later]
@@ -351,7 +354,7 @@ def _stop_after(
     parameters = problem.facts(label) | {
         "t_a": t_a,
         "log_size": float(log_sizes(state, neurons)),
-        "mu": min(float((state.direction[neurons] @ rows.T).min()), sample.separability),
+        "mu": min(float((state.direction[neurons] @ rows.T).min()), sample.separability, 1.0),
     }
     off = run.error_estimate + ROUNDING
     # of t_eta, t_a and t_1 in its place, and of log S over its rate

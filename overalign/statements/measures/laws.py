@@ -16,12 +16,13 @@ from ...alignment import Cone, angle
 from ...errors import ScopeError
 from ...excess_error import max_margin_direction
 from ...observation import Measured, Problem
+from ...problem import Stream
 from .cones import ANGLES, cone_of, ratio_of
 from .shared import FloatArray, facts_of, mixture_of
 
 SIGMAS = 6.0  # standard errors in an error
 NUMBERS = 1_500_000  # normals that one check may draw
-FEWEST_SETS, MOST_SETS = 200, 20_000
+FEWEST_SETS, MOST_SETS = 800, 20_000
 GRAM_SETS = 4_000  # sets whose Gram matrices are formed
 MARGIN_SETS = 100  # the largest margin takes an optimisation for each set
 CONE_POINTS = 64  # directions of a cone that are looked at
@@ -48,7 +49,7 @@ class _Stream(IntEnum):
 
 
 def _generator(problem: Problem, stream: _Stream) -> np.random.Generator:
-    return np.random.default_rng((problem.seed, int(stream)))
+    return np.random.default_rng((problem.seed, Stream.STATEMENTS, int(stream)))
 
 
 def _sets(per_set: float) -> int:
@@ -69,12 +70,14 @@ def _mean(values: FloatArray) -> tuple[float, float]:
 
 
 def _quantile(values: FloatArray, level: float) -> tuple[float, float]:
-    """A quantile, and its distance to the order statistic that many standard errors higher."""
+    """A quantile, and how far order statistics that many standard errors off are at most."""
     ordered, count = np.sort(values), values.size
-    reach = SIGMAS * math.sqrt(count * level * (1.0 - level))
+    reach = math.ceil(SIGMAS * math.sqrt(count * level * (1.0 - level)))
     k = int(level * count)
-    high = ordered[min(count - 1, math.ceil(k + reach))]
-    return float(ordered[k]), float(high - ordered[k])
+    if k + reach >= count:
+        raise ScopeError("too few data sets for a quantile")
+    low, high = ordered[k - reach], ordered[k + reach]
+    return float(ordered[k]), float(max(high - ordered[k], ordered[k] - low))
 
 
 def _error_of(ratio: float, cosine: FloatArray) -> FloatArray:
@@ -195,7 +198,8 @@ def uniform_deviations(problem: Problem) -> Measured:
     deviation = risk - np.logaddexp(0.0, -(u @ v.T)).mean(axis=1)
     value, error = _quantile(deviation.max(axis=1) - deviation[:, -1], 1.0 - DELTA)
     parameters = facts | {"lipschitz": 1.0, "delta": DELTA}
-    return Measured(value, parameters, error, how="draws of samples, directions of the cone")
+    how = "draws of samples, some directions of the cone"
+    return Measured(value, parameters, error, how=how)
 
 
 def margin_errors(problem: Problem) -> Measured:
@@ -206,10 +210,13 @@ def margin_errors(problem: Problem) -> Measured:
         raise ScopeError("the axis of the cone points away from the signal")
     u = _classes(problem, _Stream.MARGINS, int(facts["class_size"]))
     reached = (u @ v.T).min(axis=1) >= gamma
+    if reached.any(axis=1).mean() < 0.5:
+        raise ScopeError("too few data sets reach the margin")
     worst = np.where(reached, _error_of(ratio_of(facts), v[:, 0]), 0.0).max(axis=1)
     value, error = _quantile(worst, 1.0 - DELTA)
     parameters = facts | {"margin": gamma, "delta": DELTA}
-    return Measured(value, parameters, error, how="draws of samples, directions of the cone")
+    how = "draws of samples, some directions of the cone"
+    return Measured(value, parameters, error, how=how)
 
 
 # ---------------------------------------------------------------- how data lie
