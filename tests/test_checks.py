@@ -445,4 +445,4 @@ def test_a_box_out_of_range_is_refused() -> None:
 def test_a_neuron_that_dies_last_does_not_count_after_that(problem: Problem) -> None:
     """At its last kink rounding decides whether it looks alive; the statements look just after."""
     for name in ("inheritance", "conic_hull_after_sorting", "conic_hull"):
-        assert find(name).check(problem).judgement is not Judgement.FAILS
+        assert REGISTRY[name].check(problem).judgement is not Judgement.FAILS

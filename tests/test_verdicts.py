@@ -214,5 +214,5 @@ def test_a_tally_counts_and_keeps_the_tightest_and_the_first_failure() -> None:
 
 def test_a_verdict_is_a_sentence() -> None:
     text = str(verdict(HOLDS, tightness=0.5))
-    assert text.startswith("x: holds (ours); draws; 3 points, 1 touches")
+    assert text.startswith("x: holds (ours); draws; 3 points (0 unresolved), 1 touches")
     assert str(verdict(OUT_OF_SCOPE, "no neuron")) == "x: out of scope (ours); no neuron; draws"
