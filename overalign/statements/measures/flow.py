@@ -34,6 +34,7 @@ from .shared import (
     window,
 )
 
+KINKS_RESOLVED = 1e-3  # error of directions up to which kinks are those of the flow
 OF_A_KINK = 4.0  # relative error of the time of a kink, over that of directions
 FORMULA = 1e-13  # relative error of a formula of the package in float64
 
@@ -116,7 +117,9 @@ def switches(problem: Problem) -> Measured:
         raise ScopeError("no pair switches")
     most = int(np.argmax(counts))
     neuron, sample = divmod(int(found[most]), problem.sample.n)
-    return Measured(int(counts[most]), {}, 0.0, {"neuron": neuron, "sample": sample})
+    # where a neuron has shrunk until rounding decides, so does it over its kinks
+    error = 0.0 if problem.error < KINKS_RESOLVED else math.inf
+    return Measured(int(counts[most]), {}, error, {"neuron": neuron, "sample": sample})
 
 
 # ---------------------------------------------------------------- phase 1

@@ -21,11 +21,11 @@ from .cones import ANGLES, cone_of, ratio_of
 from .shared import FloatArray, facts_of, mixture_of
 
 SIGMAS = 6.0  # standard errors in an error
-NUMBERS = 1_500_000  # normals that one check may draw
-FEWEST_SETS, MOST_SETS = 800, 20_000
-GRAM_SETS = 4_000  # sets whose Gram matrices are formed
-MARGIN_SETS = 100  # the largest margin takes an optimisation for each set
-CONE_POINTS = 64  # directions of a cone that are looked at
+NUMBERS = 500_000  # normals that one check may draw
+FEWEST_SETS, MOST_SETS = 800, 10_000
+GRAM_SETS = 3_000  # sets whose Gram matrices are formed
+MARGIN_SETS = 50  # the largest margin takes an optimisation for each set
+CONE_POINTS = 16  # directions of a cone that are looked at
 DELTA = 0.05
 SMALLEST_ERROR = 1e-280
 TILT = 0.3  # length of a random tilt, relative to the mean

@@ -45,7 +45,10 @@ class _Scales:
         run = solve(problem.sample, problem.network, log_alpha, stop, problem.loss, FINE)
         if run.outcome is not Outcome.REACHED:
             raise ScopeError(f"no angle at a small scale: {run.status}")
-        theta = alignment_of(run.final, problem.sample).angle[self.neurons]
+        aligned = alignment_of(run.final, problem.sample)
+        if not aligned.is_sorted[self.neurons].all():
+            raise ScopeError("at a small scale a neuron has shrunk until rounding decides over it")
+        theta = aligned.angle[self.neurons]
         return float(theta.max()), run.error_estimate + ROUNDING
 
     def power(self, at: At, folds: tuple[float, float] = FOLDS) -> Measured:
