@@ -99,6 +99,14 @@ def few_inputs() -> SearchStrategy[Problem]:
     return integers(0, 9999).map(population.problem)
 
 
+def many_samples() -> SearchStrategy[Problem]:
+    """Classes large enough for a few samples to be a bad summary of them."""
+    population = Population(
+        n=50, dimension=20, width=2, kappa=1.0, separability=None, log_alpha=-20.0
+    )
+    return integers(0, 9999).map(population.problem)
+
+
 def almost_orthogonal() -> SearchStrategy[Problem]:
     """A neuron that starts at a small cosine 10^-k to its mean: the bound has no lead to lose."""
     sample = Sample([[1.0, 0.0], [-1.0, 0.0]], [1.0, -1.0])
@@ -287,6 +295,7 @@ FALSEHOODS = [
             measure=measured_otherwise("class_mean_is_optimal", max_margin_only),
         ),
         "class-wise max-margin better than the class mean: the mean is optimal on average",
+        many_samples(),
     ),
     Falsehood(
         variant(
