@@ -13,6 +13,7 @@ import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from many_digits import MANY_DIGITS
 from sympy.codegen.cfunctions import expm1, log1p
 
 from overalign.enclosure import ARB_FORMS, Enclosure, certify, certify_monotone, enclose
@@ -26,51 +27,6 @@ positive = sympy.Symbol("positive", nonnegative=True)
 
 
 # ------------------------------------------------------------------------------- references
-
-
-def survival_of_t(t: Any, nu: Any, tau: Any) -> Any:
-    """P((z + tau) / sqrt(chi^2_nu / nu) > t), integrated over chi."""
-
-    def part(c: Any) -> Any:
-        chance = mpmath.ncdf(tau - t * c / mpmath.sqrt(nu))
-        return chance * c ** (nu - 1) * mpmath.exp(-c * c / 2)
-
-    middle = mpmath.sqrt(nu)
-    points = [max(mpmath.mpf(0), middle + step) for step in (-14, -5, 0, 5, 14)]
-    norm = mpmath.mpf(2) ** (nu / 2 - 1) * mpmath.gamma(nu / 2)
-    return mpmath.quad(part, sorted(set(points)), maxdegree=9) / norm
-
-
-def cdf_of_f(q: Any, m: Any, n: Any, nu: Any) -> Any:
-    """A Poisson mixture of incomplete beta functions."""
-    share = m * q / (m * q + n)
-    total = mpmath.mpf(0)
-    for j in range(int(nu / 2 + 15 * mpmath.sqrt(nu / 2 + 1) + 60)):
-        chance = mpmath.exp(-nu / 2) * (nu / 2) ** j / mpmath.factorial(j)
-        total += chance * mpmath.betainc(m / 2 + j, n / 2, 0, share, regularized=True)
-    return total
-
-
-def optimal_cone_angle(r: Any, phi: Any, a: Any) -> Any:
-    """Bisection."""
-    low, high = mpmath.mpf(0), phi
-    for _ in range(3 * mpmath.mp.dps):
-        delta = (low + high) / 2
-        lead = r * mpmath.sin(delta) * mpmath.npdf(r * mpmath.cos(delta))
-        below = lead < a * mpmath.cos(phi - delta)
-        low, high = (delta, high) if below else (low, delta)
-    return phi - low
-
-
-MANY_DIGITS = [
-    {
-        "Phi": mpmath.ncdf,
-        "NoncentralTSurvival": survival_of_t,
-        "NoncentralFCdf": cdf_of_f,
-        "OptimalConeAngle": optimal_cone_angle,
-    },
-    "mpmath",
-]
 
 
 def exactly(number: Any) -> Fraction:
