@@ -19,7 +19,8 @@ from sympy.codegen.cfunctions import expm1, log1p
 from overalign.enclosure import ARB_FORMS, Enclosure, certify, certify_monotone, enclose
 from overalign.errors import EnclosureError
 from overalign.special import NoncentralFCdf, NoncentralTSurvival, OptimalConeAngle, Phi
-from overalign.statements import REGISTRY, Quantity, Statement
+from overalign.statements import REGISTRY, Statement
+from overalign.testing import statement_parameters
 
 EPSILON = float(np.finfo(float).eps)
 x, y, z = sympy.symbols("x y z", real=True)
@@ -47,18 +48,6 @@ def requires_closeness(found: Enclosure, reference: Any, digits: int) -> None:
 # ------------------------------------------------------------------------------- statements
 
 
-def numbers(quantity: Quantity) -> st.SearchStrategy[float]:
-    """Values over the usual range, spread over its decades where it has any."""
-    low, high = quantity.usual
-    if quantity.integer:
-        return st.integers(int(low), int(high)).map(float)
-    if low > 0.0:
-        logarithms = st.floats(math.log(low), math.log(high))
-        return logarithms.map(lambda value: min(max(math.exp(value), low), high))
-    ends = {"exclude_min": quantity.open_low, "exclude_max": quantity.open_high}
-    return st.floats(low, high, **ends)
-
-
 LAWS = {"class_mean_angle", "pair_violates", "pair_violates_at_zero", "sample_is_separable"}
 FORMULAS = {name: statement for name, statement in REGISTRY.items() if name not in LAWS}
 
@@ -67,10 +56,7 @@ FORMULAS = {name: statement for name, statement in REGISTRY.items() if name not 
 @settings(max_examples=15)
 @given(data=st.data())
 def test_statements_are_enclosed(statement: Statement, data: st.DataObject) -> None:
-    drawn = {quantity.name: numbers(quantity) for quantity in statement.quantities}
-    values = data.draw(st.fixed_dictionaries(drawn))
-    if not statement.holds_for(**values):
-        return
+    values = data.draw(statement_parameters(statement))
     found = enclose(statement.expression, values)
     symbols = [quantity.symbol for quantity in statement.quantities]
     function = sympy.lambdify(symbols, statement.expression, MANY_DIGITS)
