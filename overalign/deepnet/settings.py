@@ -1,0 +1,284 @@
+"""What a deep-net sweep is asked for: task, architecture, training, grid; and the unit of work."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from ..errors import ProblemError
+from ..records import Config, checked
+
+__all__ = ["Architecture", "Cell", "Group", "Model", "Sweep", "Task", "Training"]
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Model: TypeAlias = Literal["mlp", "cnn5", "vgg11", "vgg19", "resnet18", "resnet34", "resnet50"]
+
+
+class Task(Config, frozen=True):
+    """Images and labels: what is trained on, and what is held out.
+
+    Parameters
+    ----------
+    data : str
+        "synthetic[:key=value,...]", "digits", "images:FOLDER", "npz:FILE", "cifar10" or "cifar100";
+        see `overalign.deepnet.read_images`.
+    data_root : str, optional
+        Folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``.
+    n : int, optional
+        Training images, the same number of each class up to one; all there are unless given.
+    classes : int, optional
+        Use so many classes, drawn by the seed; all unless given.
+    held_out : int, optional
+        Test images; all there are unless given (4,000 of ``synthetic``).
+    validation : int
+        Images for validation-risk stopping, taken from what is neither trained nor tested on.
+    labels : {"given", "linear_teacher"}
+        Labels of the data, or of a random linear map of the same images: a control task, on which
+        lazy training should be as good.
+    """
+
+    data: str = "synthetic"
+    data_root: str | None = None
+    n: Count | None = 1000
+    classes: Annotated[int, msgspec.Meta(ge=2)] | None = None
+    held_out: Count | None = None
+    validation: Natural = 0
+    labels: Literal["given", "linear_teacher"] = "given"
+
+
+class Architecture(Config, frozen=True):
+    """A network.
+
+    Parameters
+    ----------
+    model : {"mlp", "cnn5", "vgg11", "vgg19", "resnet18", "resnet34", "resnet50"}
+        Fully connected; five convolutions; VGG and ResNet with stems for 32 x 32 images.
+    width : int
+        Hidden units of "mlp"; channels of the first block of the others (64 is the published size
+        of VGG and ResNet).
+    depth : int
+        Layers of weights of "mlp"; the others have their own.
+    batch_norm : bool, optional
+        Batch normalisation; as published unless given (ResNet with, the others without).
+    bias : bool
+        Without biases and normalisation the network is homogeneous in its weights.
+    centered : bool
+        f - f_0: what the network says at initialisation is subtracted.
+    paired : bool
+        Two copies with opposite outputs, so that f_0 = 0: f = (f_1 - f_2) / sqrt(2).
+    """
+
+    model: Model = "mlp"
+    width: Count = 64
+    depth: Annotated[int, msgspec.Meta(ge=2)] = 3
+    batch_norm: bool | None = None
+    bias: bool = True
+    centered: bool = False
+    paired: bool = False
+
+
+class Training(Config, frozen=True):
+    """How a network is trained: by default the protocol of arXiv 2602.00827.
+
+    Parameters
+    ----------
+    loss : {"cross_entropy", "squared"}
+        Of c f; squared is 1/2 ||c f - onehot||^2, the mean over a batch in both cases.
+    optimiser : {"sgd", "adam"}
+    momentum : float
+        Of "sgd".
+    weight_decay : float
+        Added to the gradient, times the weights.
+    augmentation : bool
+        Random crops after a padding of one eighth of the side, and mirror images.
+    batch_size : int, optional
+        The whole training set unless given as a number.
+    homogeneous_degree : float, optional
+        Step size lr c^(-2/L) for this L, exact for L-homogeneous networks; the paper's lr/c unless
+        given.
+    epochs : int
+        Budget: training ends here at the latest.
+    stop_accuracy : float, optional
+        Training ends when the accuracy on the whole training set is at least this.
+    stop_risk : float, optional
+        Training ends when the risk on the whole training set is at most this.
+    evaluate_every : int
+        Epochs from one look at the training, validation and test sets to the next.
+    precision : {"float32", "float64"}
+    device : str
+        "cpu", "cuda" or "cuda:N".
+    """
+
+    loss: Literal["cross_entropy", "squared"] = "cross_entropy"
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    momentum: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
+    weight_decay: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    augmentation: bool = False
+    batch_size: Count | None = 32
+    homogeneous_degree: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    epochs: Count = 200
+    stop_accuracy: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None = 0.99
+    stop_risk: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    evaluate_every: Count = 1
+    precision: Literal["float32", "float64"] = "float32"
+    device: str = "cpu"
+
+
+class Cell(Config, frozen=True):
+    """A point of the grid.
+
+    Parameters
+    ----------
+    log2_output_multiplier : float
+        Binary logarithm of c.
+    learning_rate : float
+        Before it is divided by c (or multiplied by c^(-2/L)).
+    """
+
+    log2_output_multiplier: float
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0)]
+
+    @property
+    def output_multiplier(self) -> float:
+        """The output multiplier c."""
+        return float(2.0**self.log2_output_multiplier)
+
+
+class Group(Config, frozen=True):
+    """Networks that start alike and are trained together: the unit that is kept on disk.
+
+    Parameters
+    ----------
+    task, architecture, training : Task, Architecture, Training
+    seed : int
+        Decides data, initial weights and batches, the same for all cells.
+    cells : tuple of Cell
+    data_sha256 : str, optional
+        Of the data files: other content is another run.
+    """
+
+    task: Task
+    architecture: Architecture
+    training: Training
+    seed: Natural
+    cells: tuple[Cell, ...]
+    data_sha256: str | None = None
+
+
+class Sweep(Config, frozen=True):
+    """Networks over a grid of output multipliers and learning rates, on several seeds.
+
+    Parameters
+    ----------
+    task, architecture, training : Task, Architecture, Training
+    log2_output_multipliers : tuple of float
+        Binary logarithms of c, increasing.
+    learning_rates : tuple of float
+        Before they are divided by c, increasing.
+    seeds : int
+        Number of seeds; each draws its own data and initial weights.
+    seed : int
+        The first of them.
+    control : bool
+        Sweep the same images with the labels of a linear teacher as well.
+
+    Examples
+    --------
+    >>> settings = Sweep(seeds=4)
+    >>> len(settings.cells), len(settings.tasks)
+    (9, 2)
+    """
+
+    task: Task = Task()
+    architecture: Architecture = Architecture()
+    training: Training = Training()
+    log2_output_multipliers: tuple[float, ...] = (
+        -12.0,
+        -10.0,
+        -8.0,
+        -6.0,
+        -4.0,
+        -2.0,
+        0.0,
+        2.0,
+        4.0,
+    )
+    learning_rates: tuple[Annotated[float, msgspec.Meta(gt=0.0)], ...] = (0.01,)
+    seeds: Count = 16
+    seed: Natural = 0
+    control: bool = True
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The grid, output multipliers first to last for each learning rate."""
+        return tuple(
+            Cell(log2_output_multiplier=log2_c, learning_rate=rate)
+            for rate in self.learning_rates
+            for log2_c in self.log2_output_multipliers
+        )
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The task, and its control if asked for."""
+        control = replace(self.task, labels="linear_teacher")
+        return (self.task, control) if self.control else (self.task,)
+
+    def check(self) -> None:
+        """Raise unless the sweep means something.
+
+        Raises
+        ------
+        ConfigError
+            A field has the wrong type or is outside its range.
+        ProblemError
+            A combination that means nothing; says which and what to change.
+        """
+        checked(self)
+        for name in ("log2_output_multipliers", "learning_rates"):
+            values = getattr(self, name)
+            if not values or any(b <= a for a, b in zip(values, values[1:], strict=False)):
+                raise ProblemError(f"{name} is {values}; give at least one value, increasing")
+        if max(abs(value) for value in self.log2_output_multipliers) > 60.0:
+            raise ProblemError(
+                "log2_output_multipliers reach beyond 2^60 or 2^-60, where float32 gradients are "
+                "lost; choose a smaller range"
+            )
+        training, architecture = self.training, self.architecture
+        if (
+            training.stop_accuracy is None
+            and training.stop_risk is None
+            and training.epochs > 10**5
+        ):
+            raise ProblemError("without a stop every run takes all epochs; lower epochs")
+        if training.momentum and training.optimiser != "sgd":
+            raise ProblemError("momentum belongs to optimiser 'sgd'; 'adam' has its own")
+        if training.homogeneous_degree is not None and (
+            architecture.bias or uses_batch_norm(architecture)
+        ):
+            raise ProblemError(
+                "homogeneous_degree: a network with biases or batch normalisation is not "
+                "homogeneous; set bias = false and batch_norm = false, or leave the degree out"
+            )
+        if self.control and self.task.labels == "linear_teacher":
+            raise ProblemError(
+                "the task has the labels of the control already; set control = false"
+            )
+
+
+def uses_batch_norm(architecture: Architecture) -> bool:
+    """Whether a network normalises batches: as asked for, or as published.
+
+    Parameters
+    ----------
+    architecture : Architecture
+
+    Returns
+    -------
+    bool
+    """
+    if architecture.batch_norm is not None:
+        return architecture.batch_norm
+    return architecture.model.startswith("resnet")
