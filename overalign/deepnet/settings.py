@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -239,7 +240,7 @@ class Sweep(Config, frozen=True):
         checked(self)
         for name in ("log2_output_multipliers", "learning_rates"):
             values = getattr(self, name)
-            if not values or any(b <= a for a, b in zip(values, values[1:], strict=False)):
+            if not values or any(b <= a for a, b in pairwise(values)):
                 raise ProblemError(f"{name} is {values}; give at least one value, increasing")
         if max(abs(value) for value in self.log2_output_multipliers) > 60.0:
             raise ProblemError(
