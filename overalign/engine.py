@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .errors import OutputError, OveralignError, RunError
 from .records import AnyConfig, RunFolder, StrPath, require_writable
@@ -19,7 +19,9 @@ from .records import AnyConfig, RunFolder, StrPath, require_writable
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["run_all"]
+__all__ = ["OnError", "run_all"]
+
+OnError: TypeAlias = Literal["continue", "stop"]
 
 
 def run_all(
@@ -29,7 +31,10 @@ def run_all(
     *,
     executor: Executor | None = None,
     progress: Callable[[int, int, int], None] | None = None,
+    on_end: Callable[[RunFolder[AnyConfig]], None] | None = None,
+    retries: int = 0,
     retry_failed: bool = False,
+    on_error: OnError = "continue",
 ) -> list[RunFolder[AnyConfig]]:
     """Do what is not finished yet of a list of runs.
 
@@ -46,8 +51,14 @@ def run_all(
     progress : callable, optional
         Called with the numbers of runs done, in all, and found finished; at the start and after
         each.
+    on_end : callable, optional
+        Called with every run that is found finished, and with each when it ends.
+    retries : int
+        Further attempts at a run that fails in this call.
     retry_failed : bool
         Do runs again that failed in an earlier call; otherwise they are reported as they are.
+    on_error : {"continue", "stop"}
+        After a failure, do all others first; or leave what has not begun.
 
     Returns
     -------
@@ -64,8 +75,8 @@ def run_all(
         Raised by ``work`` for a request that cannot be met, as it is: what has not begun is left,
         and the run counts as unfinished.
     RunError
-        Runs failed otherwise, in this call or earlier, after all others are done; or the executor
-        broke. What is finished is kept.
+        Runs failed otherwise, in this call or earlier; or the executor broke. What is finished is
+        kept.
 
     Notes
     -----
@@ -86,29 +97,37 @@ def run_all(
     """
     runs = [RunFolder(root, config) for config in configs]
     states = {run.path: (run, run.state) for run in runs}
+    finished = [run for run, state in states.values() if state == "finished"]
     failed = [run for run, state in states.values() if state == "failed" and not retry_failed]
-    kept = sum(state == "finished" for _, state in states.values())
     settled = {"finished"} if retry_failed else {"finished", "failed"}
     left = [run for run, state in states.values() if state not in settled]
+    if failed and on_error == "stop":
+        left = []
     if left:
         _make_writable(Path(root))
-    report = progress or _say_nothing
-    report(kept, len(states), kept)
-    with closing(_done(left, work, executor)) as ends:
+    kept, total = len(finished), len(states)
+    tell, report = on_end or _say_nothing, progress or _say_nothing
+    for run in finished:
+        tell(run)
+    report(kept, total, kept)
+    with closing(_done(left, work, executor, retries)) as ends:
         for count, (run, is_finished) in enumerate(ends, start=kept + 1):
-            report(count, len(states), kept)
+            tell(run)
+            report(count, total, kept)
             if not is_finished:
                 failed.append(run)
+                if on_error == "stop":
+                    break
     if failed:
         raise RunError(
-            f"{len(failed)} of {len(states)} runs failed; the first: {failed[0].error}. Its "
-            f"traceback is in {failed[0].path / 'status.json'}. The other runs are kept; to do the "
-            "failed ones again, call with retry_failed=True"
+            f"{len(failed)} of {total} runs failed; the first: {failed[0].error}. Its traceback is "
+            f"in {failed[0].path / 'status.json'}. What is finished is kept; to do the failed ones "
+            "again, call with retry_failed=True"
         )
     return runs
 
 
-def _say_nothing(done: int, total: int, kept: int) -> None:
+def _say_nothing(*_: Any) -> None:
     """The progress of those who did not ask for any."""
 
 
@@ -127,16 +146,17 @@ def _done(
     runs: Sequence[RunFolder[AnyConfig]],
     work: Callable[[AnyConfig], xr.Dataset],
     executor: Executor | None,
+    retries: int,
 ) -> Generator[tuple[RunFolder[AnyConfig], bool], None, None]:
     """Do the runs; yield each as it ends, and whether it is finished."""
     if executor is None:
         for run in runs:
-            yield run, _do(run, work)
+            yield run, _do(run, work, retries)
         return
     futures: dict[Future[bool], RunFolder[AnyConfig]] = {}
     try:
         for run in runs:
-            futures[executor.submit(_do, run, work)] = run
+            futures[executor.submit(_do, run, work, retries)] = run
         for future in as_completed(futures):
             yield futures[future], future.result()
     except OveralignError:
@@ -156,8 +176,14 @@ def _done(
             future.cancel()
 
 
-def _do(run: RunFolder[AnyConfig], work: Callable[[AnyConfig], xr.Dataset]) -> bool:
+def _do(run: RunFolder[AnyConfig], work: Callable[[AnyConfig], xr.Dataset], retries: int) -> bool:
     """One run, in whatever process: only its folder keeps what came of it."""
+    if run.state == "finished":  # a cluster hands a run out again when it loses sight of a worker
+        return True
+    return any(_attempt(run, work) for _ in range(1 + retries))
+
+
+def _attempt(run: RunFolder[AnyConfig], work: Callable[[AnyConfig], xr.Dataset]) -> bool:
     began = time.monotonic()
     try:
         run.begin()

@@ -7,18 +7,32 @@ earlier file of that name in one step.
 from __future__ import annotations
 
 import difflib
+import errno
+import functools
 import hashlib
 import json
 import math
 import os
 import re
+import sys
 import tomllib
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin
+from types import NoneType
+from typing import (
+    IO,
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 import msgspec
 import numpy as np
@@ -33,6 +47,7 @@ __all__ = [
     "RunFolder",
     "checked",
     "config_from",
+    "locked",
     "read_config",
     "read_dataset",
     "replaced",
@@ -201,8 +216,84 @@ def read_dataset(path: StrPath) -> xr.Dataset:
         raise OutputError(f"{path}: not a readable NetCDF 4 file ({error})") from error
 
 
-def versions() -> dict[str, str]:
+@contextmanager
+def locked(folder: StrPath) -> Iterator[None]:
+    """Hold a folder, so that no second process works in it as long as the block runs.
+
+    The system gives the folder back when the process ends, however it ends. Where a folder cannot
+    be written there is nothing to guard, and it is not held.
+
+    Parameters
+    ----------
+    folder : str or path
+        Must exist. The file ``.lock`` in it says who holds it, and stays there.
+
+    Raises
+    ------
+    OutputError
+        Another process (or another block of this one) holds the folder; says which.
+
+    Notes
+    -----
+    By `flock` on POSIX, which NFS knows since Linux 2.6.12; by a locked byte on Windows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, locked(folder):
+    ...     try:
+    ...         with locked(folder):
+    ...             pass
+    ...     except OutputError as error:
+    ...         print(str(error).removeprefix(folder))
+    : process ... on ... works in it; wait until it has ended, or choose another folder
+    """
+    import platform
+
+    path = Path(folder) / ".lock"
+    try:
+        stream = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EROFS):
+            raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
+        yield
+        return
+    with stream:
+        try:
+            _hold(stream)
+        except OSError as error:
+            stream.seek(0)
+            holder = stream.read() or "another process"
+            raise OutputError(
+                f"{folder}: {holder} works in it; wait until it has ended, or choose another folder"
+            ) from error
+        with suppress(OSError):  # a full disk: the name is for messages only
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {platform.node()}")
+            stream.flush()
+        yield
+
+
+def _hold(stream: IO[str]) -> None:
+    """Lock an open file, or raise OSError at once."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        stream.seek(2**20)  # a byte that is never written, so that others can read who holds it
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def versions(*more: str) -> dict[str, str]:
     """Versions of this package and of the libraries a result depends on, as attributes.
+
+    Parameters
+    ----------
+    *more : str
+        Libraries that are not always there, as "torch".
 
     Returns
     -------
@@ -216,12 +307,19 @@ def versions() -> dict[str, str]:
     True
     """
     import platform
-    from importlib.metadata import version
 
     from overalign import __version__
 
     own = {"version_overalign": __version__, "version_python": platform.python_version()}
-    return own | {f"version_{name}": version(name) for name in _LIBRARIES}
+    return own | {f"version_{name}": _version(name) for name in (*_LIBRARIES, *more)}
+
+
+@functools.cache
+def _version(name: str) -> str:
+    """Version of an installed library; a look takes milliseconds."""
+    from importlib.metadata import version
+
+    return version(name)
 
 
 # ---------------------------------------------------------------- typed configs
@@ -345,17 +443,20 @@ def _value_at(values: Any, path: str) -> Any:
     return values
 
 
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(config: Config) -> Iterator[tuple[str, Any]]:
     """What a config holds, with dotted keys; tuples and nested configs are taken apart."""
-    if isinstance(value, Config):
-        inside = [(f".{name}", each) for name, each in msgspec.structs.asdict(value).items()]
-    elif isinstance(value, list | tuple):
-        inside = [(f"[{index}]", each) for index, each in enumerate(value)]
-    else:
-        yield key.removeprefix("."), value
-        return
-    for name, each in inside:
-        yield from _leaves(each, key + name)
+    left: list[tuple[str, Any]] = [("", config)]
+    while left:
+        key, value = left.pop()
+        if isinstance(value, Config):
+            names = value.__struct_fields__
+            inside = [(f"{key}.{name}" if key else name, getattr(value, name)) for name in names]
+        elif isinstance(value, list | tuple):
+            inside = [(f"{key}[{index}]", each) for index, each in enumerate(value)]
+        else:
+            yield key, value
+            continue
+        left += reversed(inside)
 
 
 def checked(config: AnyConfig) -> AnyConfig:
@@ -409,6 +510,7 @@ def read_config(kind: type[AnyConfig], path: StrPath) -> AnyConfig:
     kind : type
         The subclass of `Config` to make.
     path : str or path
+        TOML has no None: the word "none" stands for it in a field that takes None and no text.
 
     Returns
     -------
@@ -436,7 +538,7 @@ def read_config(kind: type[AnyConfig], path: StrPath) -> AnyConfig:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error
-    return config_from(kind, values, str(path))
+    return config_from(kind, _with_none(kind, values), str(path))
 
 
 def write_config(config: Config, path: StrPath) -> Path:
@@ -445,7 +547,7 @@ def write_config(config: Config, path: StrPath) -> Path:
     Parameters
     ----------
     config : Config
-        Fields that are None are left out.
+        A None is written as `read_config` takes it, or left out where the field takes text.
     path : str or path
 
     Returns
@@ -472,8 +574,9 @@ def write_config(config: Config, path: StrPath) -> Path:
     import tomli_w
 
     config = checked(config)
-    values = _without_none(msgspec.to_builtins(config))
-    again = config_from(type(config), values, str(path))
+    kind = type(config)
+    values = _without_none(kind, msgspec.to_builtins(config))
+    again = config_from(kind, _with_none(kind, values), str(path))
     if again != config:
         raise ConfigError(f"{path}: TOML has no None; it would hold {again}, not {config}")
     with replaced(path) as temporary:
@@ -481,12 +584,33 @@ def write_config(config: Config, path: StrPath) -> Path:
     return Path(path)
 
 
-def _without_none(values: Any) -> Any:
+_NONE = "none"
+
+
+def _with_none(kind: type[Config], values: Any, path: str = "") -> Any:
+    """Values of TOML with None for the word that stands for it."""
     if isinstance(values, dict):
-        return {key: _without_none(value) for key, value in values.items() if value is not None}
+        return {key: _with_none(kind, value, f"{path}.{key}") for key, value in values.items()}
+    if isinstance(values, list):
+        return [_with_none(kind, value, f"{path}[]") for value in values]
+    return None if values == _NONE and _may_say_none(kind, path) else values
+
+
+def _without_none(kind: type[Config], values: Any, path: str = "") -> Any:
+    """Plain values as TOML can hold them."""
+    if isinstance(values, dict):
+        each = {key: _without_none(kind, value, f"{path}.{key}") for key, value in values.items()}
+        return {key: value for key, value in each.items() if value is not None}
     if isinstance(values, list | tuple):
-        return [_without_none(value) for value in values if value is not None]
-    return values
+        every = [_without_none(kind, value, f"{path}[]") for value in values]
+        return [value for value in every if value is not None]
+    return _NONE if values is None and _may_say_none(kind, path) else values
+
+
+def _may_say_none(kind: type[Config], path: str) -> bool:
+    """Whether a field, not an item of a list, takes None and no text."""
+    types = _types_at(kind, path)
+    return not path.endswith("]") and NoneType in types and str not in types
 
 
 # ---------------------------------------------------------------- run folders
@@ -528,7 +652,7 @@ def _identity(config: Config) -> dict[str, Any]:
     return {"kind": type(config).__name__, "version": __version__, "config": content}
 
 
-def _digest(identity: dict[str, Any]) -> str:
+def _digest(identity: Any) -> str:
     canonical = json.dumps(identity, sort_keys=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -592,7 +716,7 @@ class RunFolder(Generic[AnyConfig]):
             raise OutputError(f"{kept}: cannot be read ({error.strerror or error})") from error
         except ValueError:
             found = None
-        if _digest({"found": found}) != _digest({"found": self._identity}):
+        if _digest(found) != self.path.name:
             raise ConfigError(
                 f"{kept}: is not the config of this run, so it was changed; remove {self.path} to "
                 "do the run again"

@@ -47,6 +47,8 @@ def work(task: Task) -> xr.Dataset:
         time.sleep(0.01)
     if task.end == "raise" and not Path(task.marks, "repaired").exists():
         raise ZeroDivisionError(f"run {task.index}\nhas two lines")
+    if task.end == "raise once" and begun(Path(task.marks))[task.index] == 1:
+        raise ZeroDivisionError("the first time only")
     if task.end == "request" and not Path(task.marks, "repaired").exists():
         raise SamplingError(f"run {task.index} cannot be sampled")
     if task.end == "interrupt":
@@ -118,6 +120,19 @@ every_executor = pytest.mark.parametrize("make", EXECUTORS.values(), ids=EXECUTO
 without_spawn = pytest.mark.parametrize(
     "make", list(EXECUTORS.values())[:3], ids=list(EXECUTORS)[:3]
 )
+
+
+class Remembering(Executor):
+    """The shape of an executor and nothing more: runs at once."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.submitted += 1
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
 
 
 # ---------------------------------------------------------------- what is done, and how often
@@ -228,6 +243,66 @@ def test_a_failure_does_not_stop_the_others_and_is_done_again_on_request_only(
     assert squares(runs) == [0, 1, 4, 9]
     assert begun(marks) == {0: 1, 1: 2, 2: 1, 3: 2}
     assert runs[1].error == runs[1].traceback == ""
+
+
+@every_executor
+def test_a_run_that_fails_is_tried_again_as_often_as_asked(
+    tmp_path: Path, marks: Path, make: Callable[[], Any]
+) -> None:
+    configs = tasks(marks, 4, **{"raise": "1", "raise once": "2"})
+    with make() as executor, pytest.raises(RunError, match="1 of 4 runs failed"):
+        run_all(configs, work, tmp_path / "runs", executor=executor, retries=2)
+    assert begun(marks) == {0: 1, 1: 3, 2: 2, 3: 1}
+    assert states(tmp_path / "runs", configs) == ["finished", "failed", "finished", "finished"]
+
+
+def test_a_request_that_cannot_be_met_is_not_tried_again(tmp_path: Path, marks: Path) -> None:
+    with pytest.raises(SamplingError):
+        run_all(tasks(marks, 1, request="0"), work, tmp_path / "runs", retries=3)
+    assert begun(marks) == {0: 1}
+
+
+def test_a_failure_stops_the_rest_if_asked_to(tmp_path: Path, marks: Path) -> None:
+    configs = tasks(marks, 4, **{"raise": "1"})
+    for retry, count in [(False, 1), (False, 1), (True, 2)]:
+        with pytest.raises(RunError, match=r"1 of 4 runs failed; the first: Zero"):
+            run_all(configs, work, tmp_path, on_error="stop", retry_failed=retry)
+        assert begun(marks) == {0: 1, 1: count}
+    (marks / "repaired").touch()
+    runs = run_all(configs, work, tmp_path, on_error="stop", retry_failed=True)
+    assert squares(runs) == [0, 1, 4, 9]
+
+
+@every_executor
+def test_each_run_is_told_of_when_it_is_found_or_ends(
+    tmp_path: Path, marks: Path, make: Callable[[], Any]
+) -> None:
+    configs = tasks(marks, 4, **{"raise": "3"})
+    run_all(configs[:2], work, tmp_path / "runs")
+    told: list[tuple[int, str]] = []
+    with make() as executor, pytest.raises(RunError):
+        run_all(
+            configs,
+            work,
+            tmp_path / "runs",
+            executor=executor,
+            on_end=lambda run: told.append((run.config.index, run.state)),
+        )
+    assert told[:2] == [(0, "finished"), (1, "finished")]
+    assert sorted(told[2:]) == [(2, "finished"), (3, "failed")]
+
+
+class Twice(Remembering):
+    """Does everything again, as a cluster that lost sight of a worker."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        fn(*args, **kwargs)
+        return super().submit(fn, *args, **kwargs)
+
+
+def test_a_run_that_is_handed_out_twice_is_done_once(tmp_path: Path, marks: Path) -> None:
+    assert squares(run_all(tasks(marks, 3), work, tmp_path, executor=Twice())) == [0, 1, 4]
+    assert begun(marks) == {0: 1, 1: 1, 2: 1}
 
 
 def test_an_earlier_failure_does_not_keep_new_runs_from_being_done(
@@ -427,19 +502,6 @@ def test_an_error_in_progress_cancels_what_has_not_begun(tmp_path: Path, marks: 
 
 
 # ---------------------------------------------------------------- executors and folders
-
-
-class Remembering(Executor):
-    """The shape of an executor and nothing more: runs at once."""
-
-    def __init__(self) -> None:
-        self.submitted = 0
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.submitted += 1
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
 
 
 def test_any_executor_will_do_and_gets_only_what_is_left(tmp_path: Path, marks: Path) -> None:

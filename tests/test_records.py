@@ -25,6 +25,7 @@ from overalign.records import (
     RunFolder,
     checked,
     config_from,
+    locked,
     read_config,
     read_dataset,
     replaced,
@@ -156,6 +157,49 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     assert (tmp_path / "run.nc").read_text() == "earlier result"
 
 
+HOLDER = """
+import sys
+from overalign.records import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_held_folder_is_refused_until_its_holder_ends_however_it_ends(tmp_path: Path) -> None:
+    for end in ("exit", "kill"):
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            named = rf": process {holder.pid} on .* works in it"
+            with pytest.raises(OutputError, match=named), locked(tmp_path):
+                pass
+            if end == "kill":
+                holder.kill()
+            holder.communicate(timeout=10)
+        with locked(tmp_path):
+            pass
+
+
+def test_a_folder_that_nobody_can_write_needs_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with locked(tmp_path):
+            pass
+    with pytest.raises(OutputError, match=r"\.lock: cannot be made"), locked(tmp_path / "missing"):
+        pass
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "junk.nc").write_text("junk")
     with pytest.raises(OutputError, match="not a readable NetCDF 4 file"):
@@ -218,13 +262,15 @@ def test_a_config_survives_toml_to_the_last_bit(tmp_path: Path, config: Training
     assert os.listdir(tmp_path) == ["config.toml"]
 
 
-def test_toml_says_every_field_that_is_not_none(tmp_path: Path) -> None:
+def test_toml_says_every_field(tmp_path: Path) -> None:
     write_config(Training(name="a"), tmp_path / "config.toml")
     assert tomllib.loads((tmp_path / "config.toml").read_text()) == {
         "name": "a",
         "model": {"layers": [{"type": "Layer", "width": 8, "bias": False}], "activation": "relu"},
         "eta": 0.05,
+        "epochs": "none",
         "scales": [],
+        "limit": "none",
     }
 
 
@@ -240,9 +286,16 @@ def test_any_number_and_text_survive(
 class Kept(Config):
     limit: float | None = 1.0
     limits: tuple[float | None, ...] = ()
+    name: str | None = "none"
+    inner: tuple["Kept", ...] = ()
 
 
-@pytest.mark.parametrize("config", [Kept(limit=None), Kept(limits=(1.0, None))])
+def test_a_none_that_is_not_the_default_survives_toml(tmp_path: Path) -> None:
+    config = Kept(limit=None, inner=(Kept(limit=None), Kept(limit=2.0)))
+    assert read_config(Kept, write_config(config, tmp_path / "config.toml")) == config
+
+
+@pytest.mark.parametrize("config", [Kept(name=None), Kept(limits=(1.0, None))])
 def test_a_none_that_toml_would_lose_is_an_error(tmp_path: Path, config: Kept) -> None:
     with pytest.raises(ConfigError, match="TOML has no None"):
         write_config(config, tmp_path / "config.toml")
