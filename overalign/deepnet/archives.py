@@ -233,9 +233,9 @@ def _cifar_images(
 def read_archive(path: Path, md5: str | None) -> dict[str, Any]:
     """A pickled dictionary of arrays, lists, numbers and text; nothing else can be built from it.
 
-    Python's own unpickler calls whatever a file names. Here a file may name three things only, the
-    ones that arrays of numpy are pickled with, and even these stand for code of this module: the
-    bytes of an array are read as numbers of the type it states.
+    Python's own unpickler calls whatever a file names. Here a file may name only what arrays of
+    numpy are pickled with, and even these names stand for code of this module, which reads the
+    bytes of an array as numbers of the type it states.
 
     Parameters
     ----------
@@ -265,18 +265,18 @@ def read_archive(path: Path, md5: str | None) -> dict[str, Any]:
         )
     try:
         loaded = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+        return {
+            _text(key): value.array if isinstance(value, _Array) else value
+            for key, value in loaded.items()
+        }
     # a damaged pickle can raise anything: it is a program for a small machine
     except Exception as error:
         raise DataFileError(f"{path}: not a readable archive of arrays ({error})") from error
-    if not isinstance(loaded, dict) or not all(isinstance(key, bytes | str) for key in loaded):
-        raise DataFileError(f"{path}: not a dictionary with names as keys")
-    return {
-        _text(key): value.array if isinstance(value, _Array) else value
-        for key, value in loaded.items()
-    }
 
 
-def _text(value: bytes | str) -> str:
+def _text(value: Any) -> str:
+    if not isinstance(value, bytes | str):
+        raise pickle.UnpicklingError(f"{value!r} instead of a name")
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
@@ -288,18 +288,16 @@ class _Type:
 
     __slots__ = ("dtype",)
 
-    def __init__(self, code: bytes | str, *_: object) -> None:
+    def __init__(self, code: object) -> None:
         self.dtype = np.dtype(_text(code))
         if self.dtype.kind not in "biuf":
             raise pickle.UnpicklingError(f"an array of {code!r} instead of numbers")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, order, subtype, names, *_ = state
-        if subtype is not None or names is not None:
-            raise pickle.UnpicklingError("an array of records instead of numbers")
-        if _text(order) not in _ORDERS:
+        order = _text(state[1])
+        if order not in _ORDERS:
             raise pickle.UnpicklingError(f"an array in the byte order {order!r}")
-        self.dtype = np.dtype(_text(order) + self.dtype.str[1:])
+        self.dtype = np.dtype(order + self.dtype.str[1:])
 
 
 class _Array:
@@ -309,31 +307,42 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, fortran, content = state
-        numbers = np.frombuffer(content, kind.dtype)
-        self.array = numbers.reshape(shape, order="F" if fortran else "C")
+        self.fill(content, kind, shape, "F" if fortran else "C")
+
+    def fill(self, content: Any, kind: _Type, shape: Any, order: Any) -> None:
+        self.array = np.frombuffer(content, kind.dtype).reshape(shape, order=order)
 
 
-class _Stands:
-    """What a file may name; it cannot be changed from a file, having no attributes."""
+class _Name:
+    """What a file may name. It has no attributes, so a file cannot change it."""
 
     __slots__ = ()
 
 
-class _Reconstruct(_Stands):
+class _Reconstruct(_Name):
     def __call__(self, *_: object) -> _Array:
         return _Array()
 
 
-class _Dtype(_Stands):
-    def __call__(self, *arguments: Any) -> _Type:
-        return _Type(*arguments)
+class _FromBuffer(_Name):
+    def __call__(self, content: object, kind: _Type, shape: object, order: object) -> _Array:
+        array = _Array()
+        array.fill(content, kind, shape, order)
+        return array
 
 
-_KNOWN: dict[tuple[str, str], _Stands] = {
+class _Dtype(_Name):
+    def __call__(self, code: object, *_: object) -> _Type:
+        return _Type(code)
+
+
+_KNOWN: dict[tuple[str, str], _Name] = {
+    ("numpy", "ndarray"): _Name(),
+    ("numpy", "dtype"): _Dtype(),
     ("numpy.core.multiarray", "_reconstruct"): _Reconstruct(),
     ("numpy._core.multiarray", "_reconstruct"): _Reconstruct(),
-    ("numpy", "ndarray"): _Stands(),
-    ("numpy", "dtype"): _Dtype(),
+    ("numpy.core.numeric", "_frombuffer"): _FromBuffer(),
+    ("numpy._core.numeric", "_frombuffer"): _FromBuffer(),
 }
 
 
@@ -426,22 +435,19 @@ def _labelled_files(part: Path, names: tuple[str, ...]) -> list[tuple[Path, int]
 
 
 def _read_image(path: Path) -> Array:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if path.suffix.lower() not in _SUFFIXES:
         raise DataFileError(f"{path}: not an image; keep only images in the folder of a class")
     try:
         with Image.open(path) as image:
             mode = image.mode
-            if mode not in _MODES:
-                raise DataFileError(
-                    f"{path}: pixels of kind {mode!r}; store it as grey or RGB with 8 bits"
-                )
-            pixels = np.asarray(image.convert(_MODES[mode]), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        if isinstance(error, DataFileError):
-            raise
+            pixels = np.asarray(image.convert(_MODES.get(mode, mode)))
+    # the readers of the many formats raise whatever comes up in a damaged file
+    except Exception as error:
         raise DataFileError(f"{path}: not a readable image ({error})") from error
+    if mode not in _MODES:
+        raise DataFileError(f"{path}: pixels of kind {mode!r}; store it as grey or RGB with 8 bits")
     return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
 
 

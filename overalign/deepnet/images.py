@@ -290,18 +290,18 @@ def _drawn(law: SyntheticLaw, task: Task, seed: int) -> _Parts:
 def _chosen(source: Collection, task: Task, seed: int) -> _Parts:
     ids = _class_ids(task, seed, len(source.names))
     random = numpy_stream(seed, Purpose.DATA)
-    sizes = {"training": task.n, "test": task.held_out, "validation": task.validation}
     names = tuple(source.names[each] for each in ids)
+    sizes = {"n": task.n, "held_out": task.held_out, "validation": task.validation}
     if source.test is None:
         rows = _allotted(task, sizes, _shuffled(source.y, ids, random), names)
-        test = _part(source.x, source.y, rows["test"], ids)
+        test = _part(source.x, source.y, rows["held_out"], ids)
     else:
-        test_size = {"test": sizes.pop("test")}
+        test_sizes = {"held_out": sizes.pop("held_out")}
         rows = _allotted(task, sizes, _shuffled(source.y, ids, random), names)
-        kept = _allotted(task, test_size, _shuffled(source.test[1], ids, random), names)
-        test = _part(*source.test, kept["test"], ids)
+        test_rows = _allotted(task, test_sizes, _shuffled(source.test[1], ids, random), names)
+        test = _part(*source.test, test_rows["held_out"], ids)
     return _Parts(
-        train=_part(source.x, source.y, rows["training"], ids),
+        train=_part(source.x, source.y, rows["n"], ids),
         validation=_part(source.x, source.y, rows["validation"], ids) if task.validation else None,
         test=test,
         names=names,
@@ -317,24 +317,22 @@ def _shuffled(y: IntArray, ids: IntArray, random: np.random.Generator) -> list[I
 def _allotted(
     task: Task, sizes: dict[str, int | None], pools: list[IntArray], names: tuple[str, ...]
 ) -> dict[str, IntArray]:
-    """Rows of each part: classes in turn where a size is given; what is left where none is."""
-    rest = [what for what, size in sizes.items() if size is None]
+    """Rows of each part: classes in turn where a size is given, what is left where none is."""
+    rest = [field for field, size in sizes.items() if size is None]
     if len(rest) > 1:
         raise ProblemError(
-            f"{task.data} has no test set of its own: give n or held_out, all but those are taken "
-            "for the other"
+            f"{task.data} has no test set of its own; give {' or '.join(rest)}, the other gets "
+            "what is left"
         )
     rows = {}
-    for what, size in sizes.items():
+    for field, size in sizes.items():
         if size is not None:
-            rows[what], pools = _taken(task, what, size, pools, names)
-    for what in rest:
-        rows[what] = np.concatenate(pools)
-    return rows
+            rows[field], pools = _taken(task, field, size, pools, names)
+    return rows | {field: np.concatenate(pools) for field in rest}
 
 
 def _taken(
-    task: Task, what: str, size: int, pools: list[IntArray], names: tuple[str, ...]
+    task: Task, field: str, size: int, pools: list[IntArray], names: tuple[str, ...]
 ) -> tuple[IntArray, list[IntArray]]:
     """``size`` rows, classes in turn, and what is left of each class."""
     turn = np.arange(size) % len(pools)
@@ -344,8 +342,8 @@ def _taken(
         wanted = int(np.count_nonzero(turn == index))
         if wanted > len(pool):
             raise DataFileError(
-                f"{task.data}: {size} {what} images of {len(pools)} classes need {wanted} of class "
-                f"{name!r}, there are {len(pool)} left; ask for fewer"
+                f"{task.data}: {field} = {size} takes {wanted} images of each of {len(pools)} "
+                f"classes, there are {len(pool)} left of class {name!r}; lower {field}"
             )
         rows[turn == index] = pool[:wanted]
         left.append(pool[wanted:])
@@ -362,12 +360,15 @@ def _part(x: Array, y: IntArray, rows: IntArray, ids: IntArray) -> _Part:
 
 def _assembled(parts: _Parts, task: Task, seed: int) -> ImageData:
     classes = len(parts.names)
-    for what, (_, y) in (("training", parts.train), ("test", parts.test)):
+    for what, field, (_, y) in (
+        ("train on", "n", parts.train),
+        ("test on", "held_out", parts.test),
+    ):
         counts = np.bincount(y, minlength=classes)
         if counts.min() == 0:
             raise DataFileError(
-                f"{task.data}: no {what} images of class {parts.names[counts.argmin()]!r}, "
-                f"{counts.sum()} of all {classes} classes; ask for more, or for fewer of the others"
+                f"{task.data}: of {counts.sum()} images to {what} none is of class "
+                f"{parts.names[counts.argmin()]!r}; raise {field}, or lower what else is taken"
             )
     mean, std = _moments(task, parts.train[0])
     data = ImageData(
