@@ -42,7 +42,7 @@ class OutputMultiplierSearch:
 
     Whoever trains asks for trials and tells what came out, in any order. The grid is in log2 c;
     around the best mean over the seeds its spacing is halved until the resolution is reached, the
-    budget is used up, or the noise decides: with three seeds or more there is no use in a closer
+    budget is used up, or the noise decides: with four seeds or more there is no use in a closer
     look where neither neighbour of the best can be told from it (95 % Student intervals of the
     differences within seeds).
 

@@ -33,6 +33,7 @@ __all__ = [
     "Gain",
     "Side",
     "UCurveTest",
+    "at_best_rates",
     "control",
     "dispersion",
     "gain",
@@ -104,23 +105,56 @@ def trained(table: xr.Dataset) -> xr.DataArray:
     return table["outcome"].isin(["REACHED"] if has_target else ["REACHED", "BUDGET"])
 
 
-def _curves(table: xr.Dataset, quantity: str, task: str, learning_rate: float | None) -> _Curves:
+def at_best_rates(
+    table: xr.Dataset,
+    quantity: str = "test_accuracy",
+    *,
+    task: str = "given",
+    learning_rate: float | None = None,
+) -> xr.Dataset:
+    """The networks that are compared: one learning rate at each c.
+
+    Parameters
+    ----------
+    table, quantity, task, learning_rate
+        As in `u_curve`.
+
+    Returns
+    -------
+    xarray.Dataset
+        One task, without the seeds of which a run is missing, at the learning rate of the highest
+        mean over the choosing half among those at which every run of that half reached its target;
+        ``learning_rate`` is along ``output_multiplier``. ``chooses`` says for each seed whether it
+        is of the choosing half.
+
+    Raises
+    ------
+    ProblemError
+        The table has no such quantity, task or learning rate.
+    """
+    import xarray as xr
+
     table = _selected(table, quantity, task, learning_rate)
-    order = ("seed", "learning_rate", "output_multiplier")
-    values = table[quantity].where(trained(table)).transpose(*order).values.astype(float)
-    ran = table["outcome"].isin(OUTCOMES).transpose(*order).values
-    complete = np.asarray(ran.all(axis=(1, 2)))
-    choosing, testing = (values[start::2][complete[start::2]] for start in (0, 1))
-    # a learning rate at which a run missed the target cannot be chosen
-    means = choosing.mean(axis=0) if len(choosing) else np.full(values.shape[1:], math.nan)
-    chosen = np.where(np.isfinite(means), means, -math.inf).argmax(axis=0)
-    places = np.arange(chosen.size)
+    # by place, before any seed is left out
+    table = table.assign_coords(chooses=("seed", np.arange(table.sizes["seed"]) % 2 == 0))
+    cell = ["learning_rate", "output_multiplier"]
+    table = table.isel(seed=table["outcome"].isin(OUTCOMES).all(cell).values)
+    choosing = table.isel(seed=table["chooses"].values)
+    means = choosing[quantity].where(trained(choosing)).mean("seed", skipna=False)
+    best = means.transpose(*cell).fillna(-math.inf).values.argmax(axis=0)
+    return table.isel(learning_rate=xr.DataArray(best, dims="output_multiplier"))
+
+
+def _curves(table: xr.Dataset, quantity: str, task: str, learning_rate: float | None) -> _Curves:
+    chosen = at_best_rates(table, quantity, task=task, learning_rate=learning_rate)
+    values = chosen[quantity].where(trained(chosen)).transpose("seed", "output_multiplier").values
+    chooses = chosen["chooses"].values
     return _Curves(
-        table["log2_output_multiplier"].values.astype(float),
-        table["learning_rate"].values.astype(float)[chosen],
-        choosing[:, chosen, places],
-        testing[:, chosen, places],
-        int(np.count_nonzero(~complete)),
+        chosen["log2_output_multiplier"].values.astype(float),
+        chosen["learning_rate"].values.astype(float),
+        values[chooses].astype(float),
+        values[~chooses].astype(float),
+        table.sizes["seed"] - chooses.size,
     )
 
 
