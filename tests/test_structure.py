@@ -32,7 +32,7 @@ FACADE = ""
 LAYERS = [
     {"errors", "special"},
     {"sampling", "records", "_compile"},
-    {"problem", "engine"},
+    {"problem", "engine", "executors"},
     {"data", "_kernels", "_lines"},
     {"flow"},
     {"alignment"},
@@ -60,6 +60,7 @@ ONLY_IMPORTED_BY: dict[str, set[str]] = {
 }
 
 HEAVY = ["scipy.stats", "xarray", "sympy", "numba", "torch", "matplotlib", "sklearn"]
+HEAVY += ["dask", "distributed"]
 START_UP_SECONDS = 0.5
 IMPORT = "import overalign"
 HELP = """

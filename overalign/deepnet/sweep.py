@@ -1,0 +1,377 @@
+"""Sweeps: the groups of one, where they are kept, and the table that comes of them.
+
+The folder of a sweep holds ``config.toml``, ``plan.json`` (how many networks a group trains
+together, which is measured once) and a run folder for each group in ``runs``. A group does not
+depend on the number of seeds, so a sweep can be asked for more of them later.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from ..engine import OnError, run_all
+from ..errors import ConfigError, OutputError, ProblemError, RunError
+from ..records import (
+    Config,
+    RunFolder,
+    StrPath,
+    config_from,
+    locked,
+    read_config,
+    replaced,
+    versions,
+    write_config,
+)
+from .calibration import stack_size
+from .images import data_digest
+from .runs import run_group
+from .settings import Count, Group, Sweep
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["CONFIG", "FAILED", "plan", "run_sweep", "runs_of"]
+
+CONFIG = "config.toml"
+FAILED = "FAILED"
+_PLAN, _RUNS = "plan.json", "runs"
+
+
+class _Plan(Config, frozen=True):
+    """What is decided once for a folder."""
+
+    stack: Count
+
+
+# ---------------------------------------------------------------- groups
+
+
+def plan(
+    settings: Sweep, folder: StrPath | None = None, *, stack: int | None = None
+) -> tuple[Group, ...]:
+    """The groups of a sweep, in the order in which they are begun.
+
+    Seed after seed, so that whole curves come early; the smallest output multipliers, which train
+    longest, before the others.
+
+    Parameters
+    ----------
+    settings : Sweep
+    folder : path, optional
+        Of the sweep. If it has been planned there, the groups are the same. Nothing is written.
+    stack : int, optional
+        Networks that a group trains together; measured (a few seconds) unless given or planned.
+
+    Returns
+    -------
+    tuple of Group
+
+    Raises
+    ------
+    ConfigError, ProblemError
+        The sweep means nothing (`Sweep.check`), or the folder holds another one; says what differs.
+    DataFileError
+        The data are in files that cannot be read.
+
+    Examples
+    --------
+    >>> groups = plan(Sweep(seeds=2), stack=5)
+    >>> [(group.seed, group.task.labels, len(group.cells)) for group in groups[:4]]
+    [(0, 'given', 5), (0, 'given', 4), (0, 'linear_teacher', 5), (0, 'linear_teacher', 4)]
+    """
+    settings.check()
+    if stack is not None and stack < 1:
+        raise ProblemError(f"stack is {stack}, expected a whole number >= 1")
+    digest = data_digest(settings.task)
+    planned = None if folder is None else _planned(settings, Path(folder))
+    if None not in (stack, planned) and stack != planned:
+        raise ProblemError(
+            f"{folder}: the sweep there is planned in stacks of {planned}, not {stack}; leave the "
+            "stack out, or choose another folder"
+        )
+    size = stack or planned or stack_size(settings)
+    cells = settings.cells
+    chunks = [cells[start : start + size] for start in range(0, len(cells), size)]
+    chunks.sort(key=lambda chunk: min(cell.log2_output_multiplier for cell in chunk))
+    return tuple(
+        Group(
+            task=task,
+            architecture=settings.architecture,
+            training=settings.training,
+            seed=seed,
+            cells=chunk,
+            data_sha256=digest,
+        )
+        for seed in _seeds(settings)
+        for task in settings.tasks
+        for chunk in chunks
+    )
+
+
+def _seeds(settings: Sweep) -> range:
+    return range(settings.seed, settings.seed + settings.seeds)
+
+
+def _planned(settings: Sweep, folder: Path) -> int | None:
+    """The stack size of the sweep in a folder, if there is one; raise if it is another sweep."""
+    if (folder / CONFIG).exists():
+        there = replace(read_config(Sweep, folder / CONFIG), seeds=1, control=False)
+        differences = list(_differences(replace(settings, seeds=1, control=False), there))
+        if differences:
+            raise ProblemError(
+                f"{folder} holds another sweep: {'; '.join(differences)}. Choose another folder, "
+                "or remove that one"
+            )
+    path = folder / _PLAN
+    try:
+        return config_from(_Plan, json.loads(path.read_text("utf-8")), str(path)).stack
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: not JSON ({error}); remove it to plan again") from error
+
+
+def _differences(asked: Config, there: Config, key: str = "") -> Iterator[str]:
+    """Fields in which two configs of one kind differ, in words."""
+    for name in asked.__struct_fields__:
+        a, b = getattr(asked, name), getattr(there, name)
+        if isinstance(a, Config):
+            yield from _differences(a, b, f"{key}{name}.")
+        elif a != b:
+            yield f"{key}{name} is {b!r} there, {a!r} was asked for"
+
+
+def _keep_plan(settings: Sweep, groups: Sequence[Group], folder: Path) -> None:
+    """Write what makes the next call find the same groups."""
+    if not (folder / CONFIG).exists() or read_config(Sweep, folder / CONFIG) != settings:
+        write_config(settings, folder / CONFIG)
+    if not (folder / _PLAN).exists():
+        stack = max(len(group.cells) for group in groups)
+        with replaced(folder / _PLAN) as temporary:
+            temporary.write_text(json.dumps({"stack": stack}) + "\n", "utf-8")
+
+
+def runs_of(groups: Sequence[Group], folder: StrPath) -> list[RunFolder[Group]]:
+    """The run folders of groups in the folder of a sweep.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+    folder : path
+
+    Returns
+    -------
+    list of RunFolder
+
+    Examples
+    --------
+    >>> [run.state for run in runs_of(plan(Sweep(seeds=1), stack=9), "nowhere")]
+    ['absent', 'absent']
+    """
+    return [RunFolder(Path(folder) / _RUNS, group) for group in groups]
+
+
+# ---------------------------------------------------------------- the sweep
+
+
+def run_sweep(
+    settings: Sweep,
+    folder: StrPath | None = None,
+    *,
+    executor: Executor | None = None,
+    stack: int | None = None,
+    progress: Callable[[int, int, int], None] | None = None,
+    on_end: Callable[[RunFolder[Group]], None] | None = None,
+    retries: int = 0,
+    retry_failed: bool = False,
+    on_error: OnError = "continue",
+) -> xr.Dataset:
+    """Run a sweep, or what is left of it.
+
+    Parameters
+    ----------
+    settings : Sweep
+    folder : path, optional
+        Of the sweep; made if missing. It may hold the same sweep, with any number of seeds, with or
+        without control: what is finished there is not done again. Nothing is kept unless given.
+    executor : concurrent.futures.Executor, optional
+        Runs the groups, as `overalign.executors.open_executor` gives it; one after another, here,
+        unless given.
+    stack : int, optional
+        As in `plan`.
+    progress, on_end, retries, retry_failed, on_error
+        Of groups, as in `overalign.engine.run_all`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along ``task`` ("given", "linear_teacher"), ``seed``, ``learning_rate`` and
+        ``output_multiplier`` (coordinate ``log2_output_multiplier``), and for histories ``epoch``,
+        what `overalign.deepnet.train` lists. ``data_record`` along task and seed says in JSON what
+        the data are. Groups that failed have outcome "FAILED", the error as reason, and no numbers.
+        The same settings give the same table, however often the sweep was interrupted.
+
+    Raises
+    ------
+    OveralignError
+        As `plan`; or the request cannot be met: no such device, no such data, no room on the disk.
+    OutputError
+        The folder cannot be written, or another process works in it.
+    RunError
+        Groups failed, and that was to stop the sweep or none is finished; or the executor broke.
+
+    Examples
+    --------
+    >>> from overalign.deepnet.settings import Architecture, Task, Training
+    >>> settings = Sweep(
+    ...     task=Task(n=50, held_out=50),
+    ...     architecture=Architecture(width=8),
+    ...     training=Training(epochs=2),
+    ...     log2_output_multipliers=(-4.0, 0.0),
+    ...     seeds=2,
+    ...     control=False,
+    ... )
+    >>> table = run_sweep(settings, stack=2)
+    >>> table.test_accuracy.dims
+    ('task', 'seed', 'learning_rate', 'output_multiplier')
+    """
+    if folder is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            return run_sweep(
+                settings,
+                temporary,
+                executor=executor,
+                stack=stack,
+                progress=progress,
+                on_end=on_end,
+                retries=retries,
+                on_error=on_error,
+            )
+    settings.check()
+    place = Path(folder).absolute()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror or error})") from error
+    with locked(place):
+        groups = plan(settings, place, stack=stack)
+        _keep_plan(settings, groups, place)
+        root = place / _RUNS
+        try:
+            runs = run_all(
+                groups,
+                partial(run_group, root=root),
+                root,
+                executor=executor,
+                progress=progress,
+                on_end=on_end,
+                retries=retries,
+                retry_failed=retry_failed,
+                on_error=on_error,
+            )
+        except RunError:
+            runs = runs_of(groups, place)
+            states = {run.state for run in runs}
+            if on_error == "stop" or not {"finished"} < states <= {"finished", "failed"}:
+                raise
+        return _joined(settings, runs)
+
+
+# ---------------------------------------------------------------- the table
+
+
+def _joined(settings: Sweep, runs: Sequence[RunFolder[Group]]) -> xr.Dataset:
+    """One table of all groups, each finished or failed."""
+    import xarray as xr
+
+    results = {run.path: run.result() for run in runs if run.state == "finished"}
+    epochs = np.unique(np.concatenate([result["epoch"].values for result in results.values()]))
+    axes: dict[str, list[Any]] = {
+        "task": [task.labels for task in settings.tasks],
+        "seed": list(_seeds(settings)),
+        "learning_rate": list(settings.learning_rates),
+        "output_multiplier": list(settings.log2_output_multipliers),
+    }
+    first = next(iter(results.values()))
+    table = {name: _empty(of, axes, len(epochs)) for name, of in first.data_vars.items()}
+    records = np.full((len(axes["task"]), len(axes["seed"])), "", dtype=object)
+    for run in runs:
+        cells = _places(run.config, axes)
+        if run.path not in results:
+            table["outcome"].values[cells], table["reason"].values[cells] = FAILED, run.error
+            continue
+        result = results[run.path]
+        columns = np.searchsorted(epochs, result["epoch"].values)
+        for name, variable in result.data_vars.items():
+            values = table[name].values
+            if "epoch" in variable.dims:
+                values[(*(place[:, None] for place in cells), columns)] = variable.values
+            else:
+                values[cells] = variable.values
+        records[cells[0][0], cells[1][0]] = result.attrs["data"]
+    for name, variable in first.data_vars.items():
+        if variable.dtype.kind in "iu" and not np.isnan(table[name].values).any():
+            table[name] = table[name].astype(np.int64)
+    table["data_record"] = xr.Variable(("task", "seed"), records, {"long_name": "data, as JSON"})
+    return xr.Dataset(
+        table,
+        coords={
+            "task": axes["task"],
+            "seed": axes["seed"],
+            **{
+                name: (dim, values, first[name].attrs)
+                for name, dim, values in (
+                    ("learning_rate", "learning_rate", axes["learning_rate"]),
+                    ("log2_output_multiplier", "output_multiplier", axes["output_multiplier"]),
+                    ("epoch", "epoch", epochs),
+                )
+            },
+        },
+        attrs={
+            "title": "Deep networks against the output multiplier",
+            "settings": json.dumps(msgspec.to_builtins(settings)),
+            "data": settings.task.data,
+            **versions("torch"),
+        },
+    )
+
+
+def _places(group: Group, axes: dict[str, list[Any]]) -> tuple[NDArray[np.intp], ...]:
+    """Where the cells of a group stand in the table, along each of its axes."""
+    found = [
+        (
+            axes["task"].index(group.task.labels),
+            axes["seed"].index(group.seed),
+            axes["learning_rate"].index(cell.learning_rate),
+            axes["output_multiplier"].index(cell.log2_output_multiplier),
+        )
+        for cell in group.cells
+    ]
+    return tuple(np.array(place) for place in zip(*found, strict=True))
+
+
+def _empty(variable: xr.DataArray, axes: dict[str, list[Any]], epochs: int) -> xr.Variable:
+    """A variable of the table to be filled: not a number, or no text, where nothing is put."""
+    import xarray as xr
+
+    is_number = variable.dtype.kind in "iuf"
+    dims, sizes = tuple(axes), [len(values) for values in axes.values()]
+    if "epoch" in variable.dims:
+        dims, sizes = (*dims, "epoch"), [*sizes, epochs]
+    values = np.full(sizes, np.nan if is_number else "", dtype=float if is_number else object)
+    return xr.Variable(dims, values, variable.attrs)
