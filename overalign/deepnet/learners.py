@@ -15,7 +15,6 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn.functional import linear
 
 from ..errors import ProblemError
 from .scaling import Centered, Paired
@@ -83,7 +82,7 @@ class Alone:
         self, x: Tensor, losses_of: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
         """As `Learner.gradients`."""
-        self._module.train()
+        _set_mode(self._module, training=True)
         losses = losses_of(self._module(x).unsqueeze(0))
         gradients = torch.autograd.grad(
             losses.sum(), self._trained, allow_unused=True, materialize_grads=True
@@ -93,7 +92,8 @@ class Alone:
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:
         """As `Learner.outputs`."""
-        outputs: Tensor = self._module.eval()(x)
+        _set_mode(self._module, training=False)
+        outputs: Tensor = self._module(x)
         return outputs.unsqueeze(0)
 
     def module(self, member: int) -> nn.Module:
@@ -138,7 +138,7 @@ class Stacked:
         self, x: Tensor, losses_of: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
         """As `Learner.gradients`."""
-        self._template.train()
+        _set_mode(self._template, training=True)
         losses = losses_of(self._outputs(x))
         gradients = torch.autograd.grad(
             losses.sum(), self.parameters, allow_unused=True, materialize_grads=True
@@ -148,7 +148,7 @@ class Stacked:
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:
         """As `Learner.outputs`."""
-        self._template.eval()
+        _set_mode(self._template, training=False)
         return self._outputs(x)
 
     @torch.no_grad()
@@ -175,6 +175,11 @@ class Stacked:
         """As `Learner.load`."""
         device = self.parameters[0].device
         self.parameters = [state[name].to(device).requires_grad_() for name in self._names]
+
+
+def _set_mode(module: nn.Module, *, training: bool) -> None:
+    if module.training is not training:  # walking through all parts takes time
+        module.train(training)
 
 
 def _stack(parameter: Tensor, count: int) -> Tensor:
@@ -281,23 +286,36 @@ def _by_products(module: nn.Module) -> Forward | None:
         return None
 
     def forward(parameters: Parameters, x: Tensor) -> Tensor:
+        x = x.flatten(1) if kinds[0] is nn.Flatten else x
+        x = x.expand(len(next(iter(parameters.values()))), *x.shape)
         for name, kind in layers:
-            if kind is nn.Flatten:
-                x = x.flatten(1)
-            elif kind is nn.ReLU:
+            if kind is nn.ReLU:
                 x = x.relu()
-            else:
-                x = _linear(x, parameters[f"{name}.weight"], parameters.get(f"{name}.bias"))
+            elif kind is nn.Linear:
+                weight, bias = parameters[f"{name}.weight"], parameters.get(f"{name}.bias")
+                x = _StackedLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return x
 
     return forward
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x [batch, in] or [networks, batch, in] -> [networks, batch, out]."""
-    if x.ndim == 2:  # inputs that all share: one product
-        together = linear(x, weight.flatten(0, 1), None if bias is None else bias.flatten())
-        return together.view(len(x), *weight.shape[:2]).transpose(0, 1).contiguous()
-    if bias is None:
-        return torch.bmm(x, weight.transpose(1, 2))
-    return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+class _StackedLinear(torch.autograd.Function):
+    """x [networks, batch, in] -> [networks, batch, out], by weights [networks, out, in].
+
+    Torch's own derivative gives the gradient of the weights transposed in memory, and a step along
+    it then takes longer than the product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        if bias is None:
+            return torch.bmm(x, weight.mT)
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
+        of_bias = gradient.sum(1) if ctx.needs_input_grad[2] else None
+        return of_x, torch.bmm(gradient.mT, x), of_bias

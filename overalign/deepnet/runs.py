@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from ..errors import DataFileError
 from ..records import RunFolder, StrPath
 from .checkpoints import Checkpoint
+from .course import require_device
 from .images import ImageData, data_digest, read_images
 from .models import build_model
 from .settings import Group, Task
-from .training import require_device, train
+from .training import train
 
 if TYPE_CHECKING:
     import xarray as xr

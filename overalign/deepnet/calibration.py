@@ -1,0 +1,136 @@
+"""How many networks to train in one stack: measured, since it depends on network and machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import msgspec
+import torch
+
+from .course import Course, Setup
+from .images import ImageData, read_images
+from .learners import why_not_stackable
+from .ledger import Ledger
+from .models import build_model
+from .settings import Cell, Sweep
+
+__all__ = ["stack_size"]
+
+_STEPS = 4  # of the shortened epoch that is timed
+_ROUNDS = 1000
+_LARGEST = 2**26  # weights of a stack; gradients and activations come on top
+_WORTH = 0.95  # a stack must take less than this part of the time one by one
+
+
+def stack_size(settings: Sweep, seconds: float = 2.0, workers: int = 2) -> int:
+    """How many cells of a sweep to train in one stack, so that it ends soonest.
+
+    Short epochs, evaluation included, of one network and of stacks of all cells, a half, a quarter,
+    ... of them are timed in turn, on one thread; the shortest of each counts. Stacks so large that
+    workers would have nothing to do are slower in all, and lose.
+
+    Parameters
+    ----------
+    settings : Sweep
+        Its data are read.
+    seconds : float
+        For timing; at least two rounds are made.
+    workers : int
+        Processes that share the groups, each with one thread.
+
+    Returns
+    -------
+    int
+        From 1, where stacks do not pay or the network cannot be stacked, to the number of cells.
+
+    Raises
+    ------
+    OveralignError
+        As `overalign.deepnet.train`.
+    """
+    cells = len(settings.cells)
+    setup = _short_setup(settings)
+    if cells == 1 or why_not_stackable(setup.template):
+        return 1
+    weights = sum(parameter.numel() for parameter in setup.template.parameters())
+    sizes = [1, *(size for size in _halved(cells) if size * weights <= _LARGEST)]
+    times = _times(setup, sizes, seconds)
+    sets = settings.seeds * len(settings.tasks)
+
+    def total(size: int) -> float:
+        rounds = math.ceil(sets * math.ceil(cells / size) / workers)
+        return rounds * times[size]
+
+    best = min(sizes, key=total)
+    return best if total(best) < _WORTH * total(1) else 1
+
+
+def _halved(count: int) -> Iterator[int]:
+    """Sizes of a group in 1, 2, 4, ... equal parts, down to 2."""
+    while count > 1:
+        yield count
+        count = math.ceil(count / 2) if count > 2 else 1
+
+
+def _short_setup(settings: Sweep) -> Setup:
+    """The first network and data of a sweep, with few images and cells that never end."""
+    data = read_images(settings.task, settings.seed)
+    images = min(len(data.train), _STEPS * (settings.training.batch_size or len(data.train)))
+    cell = Cell(log2_output_multiplier=0.0, learning_rate=1e-6)
+    training = msgspec.structs.replace(
+        settings.training, stop_accuracy=None, stop_risk=None, epochs=_ROUNDS
+    )
+    return Setup.of(
+        partial(build_model, settings.architecture, data.shape, data.classes),
+        _shortened(data, images),
+        [cell] * len(settings.cells),
+        training,
+        settings.seed,
+    )
+
+
+def _shortened(data: ImageData, images: int) -> ImageData:
+    """So many training images, and as large a part of the test images."""
+    first = torch.arange(len(data.test))
+    held_out = math.ceil(len(data.test) * images / len(data.train))
+    return replace(
+        data,
+        train=data.train.subset(torch.arange(images)),
+        test=data.test.subset(first[:held_out]),
+        validation=None,
+    )
+
+
+def _times(setup: Setup, sizes: Sequence[int], seconds: float) -> dict[int, float]:
+    """Seconds of a short epoch for stacks of these sizes."""
+    courses = {
+        size: Course(setup, Ledger(setup.cells, setup.training, False), range(size))
+        for size in sizes
+    }
+    shortest = dict.fromkeys(sizes, math.inf)
+    began = time.perf_counter()
+    with _one_thread():
+        for count in range(_ROUNDS - 1):
+            if count >= 2 and time.perf_counter() - began > seconds:
+                break
+            for size, course in courses.items():
+                start = time.perf_counter()
+                course.advance()
+                shortest[size] = min(shortest[size], time.perf_counter() - start)
+    return shortest
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a worker."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,285 @@
+"""Networks on their way through the epochs: the one loop that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ProblemError
+from .batches import batches, loss_of
+from .images import ImageData, Images
+from .learners import Learner, learner_of
+from .ledger import End, Ledger
+from .mechanism import MECHANISM, Mechanism
+from .optimisers import optimiser_of
+from .scaling import scaled_learning_rate
+from .seeds import Purpose, initialised, torch_stream
+from .settings import Cell, Training
+
+__all__ = ["Course", "Setup", "evaluate", "require_device"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all networks of a group share, on the device.
+
+    Parameters
+    ----------
+    template : nn.Module
+        As all of them start.
+    data : ImageData
+    cells : tuple of Cell
+    training : Training
+    seed : int
+    """
+
+    template: nn.Module
+    data: ImageData
+    cells: tuple[Cell, ...]
+    training: Training
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        make_model: Callable[[], nn.Module],
+        data: ImageData,
+        cells: Sequence[Cell],
+        training: Training,
+        seed: int,
+    ) -> Setup:
+        """Make the network and bring all to the device; arguments as `overalign.deepnet.train`."""
+        if not cells:
+            raise ProblemError("there is no cell to train; give at least one")
+        device = require_device(training.device)
+        template = initialised(make_model, seed).to(device, _dtype(training)).train()
+        return cls(template, data.to(device), tuple(cells), training, seed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are trained."""
+        return torch.device(self.training.device)
+
+    def _tensor(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=_dtype(self.training), device=self.device)
+
+    def multipliers(self, members: Sequence[int]) -> Tensor:
+        """c of these cells; [members]."""
+        return self._tensor([self.cells[member].output_multiplier for member in members])
+
+    def rates(self, members: Sequence[int]) -> Tensor:
+        """Step sizes of these cells; [members]."""
+        degree = self.training.homogeneous_degree
+        cells = [self.cells[member] for member in members]
+        return self._tensor(
+            [scaled_learning_rate(c.learning_rate, c.output_multiplier, degree) for c in cells]
+        )
+
+    def identity(self, parts: Sequence[Sequence[int]]) -> str:
+        """What tells one training from another, as far as it can be told without the data."""
+        sizes = [tuple(p.shape) for p in self.template.parameters()]
+        return repr((self.cells, self.training, self.seed, parts, sizes, len(self.data.train)))
+
+
+class Course:
+    """Networks that go through the same batches, until the last of them has ended.
+
+    Parameters
+    ----------
+    setup : Setup
+    ledger : Ledger
+        Is told what comes of them.
+    members : sequence of int
+        Numbers of their cells.
+    mechanism : Mechanism, optional
+        Measures each at its end.
+
+    Attributes
+    ----------
+    members : list of int
+        Cells whose training has not ended.
+    epoch, steps : int
+        Taken so far.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        ledger: Ledger,
+        members: Sequence[int],
+        mechanism: Mechanism | None = None,
+    ) -> None:
+        self.setup, self.ledger, self.mechanism = setup, ledger, mechanism
+        self.epoch = self.steps = 0
+        self._loss = loss_of(setup.training)
+        self._begin(members)
+
+    def _begin(self, members: Sequence[int]) -> None:
+        self.members = list(members)
+        self._learner = learner_of(self.setup.template, len(self.members))
+        self._multipliers = self.setup.multipliers(self.members)
+        self._optimiser = optimiser_of(self.setup.training, self.setup.rates(self.members))
+
+    def advance(self) -> None:
+        """One epoch, and a look if one is due."""
+        setup = self.setup
+        self.epoch += 1
+        largest = torch.zeros_like(self._multipliers)
+        with _seeded(setup.seed, self.epoch, self._multipliers.device):
+            for raw, y in batches(setup.data.train, setup.training, setup.seed, self.epoch):
+                x = setup.data.normalised(raw, self._multipliers.dtype)
+                losses, gradients = self._learner.gradients(x, partial(self._losses, y=y))
+                self._optimiser.step(self._learner.parameters, gradients)
+                largest = torch.maximum(largest, losses)  # keeps what is not a number
+                self.steps += 1
+        ends = {
+            cell: End("DIVERGED", f"The loss was not finite in epoch {self.epoch}.", self.epoch,
+                      self.steps)
+            for cell, sound in zip(self.members, largest.isfinite().tolist(), strict=True)
+            if not sound
+        }  # fmt: skip
+        self._leave(ends)
+        if self.members and self.ledger.is_due(self.epoch):
+            self.look()
+
+    def _losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+        return self._loss(self._multipliers[:, None, None] * outputs, y).mean(1)
+
+    def look(self) -> None:
+        """Evaluate all networks; those whose training is over leave."""
+        data, names = self.setup.data, ("train", "test", "validation")
+        sets = {name: images for name in names if (images := getattr(data, name)) is not None}
+        columns: dict[str, list[float]] = {}
+        for name, images in sets.items():
+            found = evaluate(self._learner, images, data, self._multipliers, self.setup.training)
+            columns |= {f"{name}_{key}": values.tolist() for key, values in found.items()}
+        columns["logit_scale"] = columns["train_logit_scale"]
+        ends = {}
+        for row, cell in enumerate(self.members):
+            self.ledger.note(
+                cell, self.epoch, {key: column[row] for key, column in columns.items()}
+            )
+            if (end := self.ledger.end_of(cell, self.epoch, self.steps)) is not None:
+                ends[cell] = end
+        self._leave(ends)
+
+    def _leave(self, ends: dict[int, End]) -> None:
+        """Measure and write down those that have ended; the others go on."""
+        for cell, end in ends.items():
+            if self.mechanism is not None:
+                end.mechanism = self._measured(cell, end, self.mechanism)
+            self.ledger.ends[cell] = end
+        left = [row for row, cell in enumerate(self.members) if cell not in ends]
+        if ends and left:
+            rows = torch.tensor(left, device=self._multipliers.device)
+            self._learner = self._learner.kept(rows)
+            self._optimiser.keep(rows)
+            self._multipliers = self._multipliers[rows]
+        self.members = [self.members[row] for row in left]
+
+    def _measured(self, cell: int, end: End, mechanism: Mechanism) -> dict[str, float]:
+        if end.outcome == "DIVERGED":
+            return dict.fromkeys(MECHANISM, float("nan"))
+        found = mechanism.measure(self._learner.module(self.members.index(cell)))
+        return {name: float(found[name]) for name in MECHANISM}
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on, beside the setup."""
+        return {
+            "members": self.members,
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "learner": self._learner.state(),
+            "optimiser": self._optimiser.state(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._begin(state["members"])
+        self.epoch, self.steps = state["epoch"], state["steps"]
+        self._learner.load(state["learner"])
+        self._optimiser.load(state["optimiser"])
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Torch's global generators for modules that draw from them (dropout), left as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(torch_stream(seed, Purpose.AUGMENTATION, epoch).initial_seed())
+        yield
+
+
+def evaluate(
+    learner: Learner, images: Images, data: ImageData, multipliers: Tensor, training: Training
+) -> dict[str, Tensor]:
+    """Accuracy, risk and scale of c f on a set of images, in evaluation mode.
+
+    Parameters
+    ----------
+    learner : Learner
+    images : Images
+    data : ImageData
+        Knows how they are normalised.
+    multipliers : Tensor
+        c of each network; [networks].
+    training : Training
+        Its loss.
+
+    Returns
+    -------
+    dict of Tensor
+        ``accuracy``, ``risk``, ``logit_scale``; float64 [networks].
+    """
+    loss = loss_of(training)
+    sums = torch.zeros(3, len(multipliers), dtype=torch.float64, device=multipliers.device)
+    # small enough for a processor's cache; a graphics card wants more to do at once
+    rows = 256 if multipliers.device.type == "cpu" else 1024
+    for x, y in zip(torch.split(images.x, rows), torch.split(images.y, rows), strict=True):
+        f = multipliers[:, None, None] * learner.outputs(data.normalised(x, multipliers.dtype))
+        centred = f - f.mean(2, keepdim=True)
+        sums[0] += (f.argmax(2) == y).sum(1)
+        sums[1] += loss(f, y).sum(1, dtype=torch.float64)
+        sums[2] += centred.square().mean(2).sum(1, dtype=torch.float64)
+    accuracy, risk, square = sums / len(images)
+    return {"accuracy": accuracy, "risk": risk, "logit_scale": square.sqrt()}
+
+
+def _dtype(training: Training) -> torch.dtype:
+    return torch.float64 if training.precision == "float64" else torch.float32
+
+
+def require_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises
+    ------
+    ProblemError
+        There is none here, or it is neither the processor nor a card of NVIDIA.
+
+    Examples
+    --------
+    >>> from overalign.deepnet.training import require_device
+    >>> require_device("cpu")
+    device(type='cpu')
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise ProblemError(f"device is {name!r}; give 'cpu', 'cuda' or 'cuda:N'")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            found = f"{count} CUDA device(s) here" if count else "no CUDA device that torch can use"
+            raise ProblemError(
+                f"device is {name!r}, and there is {found} (torch {torch.__version__}); set "
+                "device = 'cpu', or install a driver and a torch built for CUDA"
+            )
+    return device
