@@ -8,6 +8,14 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 GRID = np.arange(-12.0, 6.0, 2.0)
+TARGETS = ("empirical", "population", "difference")
+MECHANISM = (  # as in overalign.deepnet.mechanism, without loading torch
+    *(f"predictor_cosine_{target}" for target in TARGETS),
+    *(f"predictor_change_cosine_{target}" for target in TARGETS),
+    *(f"readout_cosine_{target}" for target in TARGETS),
+    *("feature_cosine", "tangent_kernel_alignment", "conjugate_kernel_alignment"),
+    "weight_displacement",
+)
 CELL = ("task", "seed", "learning_rate", "output_multiplier")
 
 
@@ -48,3 +56,40 @@ def planted_u(log2_c: np.ndarray = GRID, at: float = -4.0, depth: float = 0.02) 
     left = depth * ((log2_c - at) / (log2_c[0] - at)) ** 2
     right = 4.0 * depth * ((log2_c - at) / (log2_c[-1] - at)) ** 2
     return np.asarray(0.77 - np.where(log2_c < at, left, right))
+
+
+def full_table(
+    *, rates: Sequence[float] = (0.01,), seeds: int = 8, validation: bool = True
+) -> xr.Dataset:
+    """A table with everything a sweep holds: two tasks, histories, mechanism, and failures."""
+    tasks = ("given", "linear_teacher")
+    curve = np.stack([planted_u(depth=0.04), 0.85 - 0.003 * GRID])[:, None, None]
+    table = sweep_table(curve, rates=rates, seeds=seeds, tasks=tasks)
+    generator = np.random.default_rng(1)
+    shape = table.test_accuracy.shape
+    rises = (GRID - GRID[0]) / (GRID[-1] - GRID[0])
+    for name in MECHANISM:
+        level = 0.3 + 0.4 * rises if name.endswith("population") else 0.8 - 0.5 * rises
+        table[name] = (CELL, level + 0.02 * generator.standard_normal(shape))
+    table["epochs"] = (CELL, np.broadcast_to(np.arange(20, 2, -2), shape).copy())
+    table["steps"] = 32 * table.epochs
+    table = table.assign_coords(epoch=np.arange(21))
+    progress = np.minimum(table.epoch / table.epochs, 1.0)
+    seen = table.epoch <= table.epochs
+    for name in ("train_accuracy", "test_accuracy"):
+        final = table.test_accuracy if name == "test_accuracy" else 0.995
+        table[f"{name}_history"] = (0.1 + (final - 0.1) * progress**0.5).where(seen)
+    if validation:
+        table["validation_risk_stop_test_accuracy"] = table.test_accuracy - 0.002
+    for (rate, c), outcome in {(-1, 8): "DIVERGED", (0, 0): "STUCK", (0, 1): "BUDGET"}.items():
+        table.outcome[:, 1::3, rate, c] = outcome
+    diverged = table.outcome == "DIVERGED"
+    for name in ("test_accuracy", *MECHANISM):
+        table[name] = table[name].where(~diverged)
+    settings = {
+        "task": {"data": "synthetic", "n": 1000},
+        "architecture": {"model": "mlp", "width": 64},
+        "training": {"stop_accuracy": 0.99, "stop_risk": None, "homogeneous_degree": None},
+    }
+    table.attrs["settings"] = json.dumps(settings)
+    return table
