@@ -1,6 +1,6 @@
 """Networks: published sizes, shapes, what is refused, and their last layers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import cast, get_args
 
@@ -15,6 +15,15 @@ from overalign.deepnet.seeds import initialised
 from overalign.deepnet.settings import Architecture, Model
 
 IMAGE = (3, 32, 32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small networks: threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def made(
@@ -96,6 +105,21 @@ def test_number_of_layers(model: Model, layers: int) -> None:
     assert len(weighted) == layers
 
 
+@pytest.mark.parametrize(
+    ("model", "head", "last"),
+    [
+        ("cnn5", 2, (16, 1, 1)),
+        ("vgg11", 3, (16, 1, 1)),
+        ("resnet18", 3, (16, 4, 4)),
+        ("resnet50", 3, (64, 4, 4)),
+    ],
+)
+def test_what_the_head_is_given(model: Model, head: int, last: tuple[int, ...]) -> None:
+    """Channels, height and width before the mean over pixels, for 32 x 32 pixels."""
+    network = cast(nn.Sequential, made(Architecture(model=model, width=2)))
+    assert network[:-head](images(3)).shape == (3, *last)
+
+
 def test_an_mlp_is_a_plain_sequence() -> None:
     network = made(Architecture(depth=3), (1, 4, 4))
     kinds = [type(part) for part in cast(nn.Sequential, network)]
@@ -109,8 +133,9 @@ def test_an_mlp_is_a_plain_sequence() -> None:
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 def test_every_parameter_matters(model: Model, batch_norm: bool, bias: bool) -> None:
-    network = made(Architecture(model=model, width=4, batch_norm=batch_norm, bias=bias))
-    outputs = network(images(6))
+    shape = IMAGE if model.startswith("vgg") else (3, 8, 8)
+    network = made(Architecture(model=model, width=4, batch_norm=batch_norm, bias=bias), shape)
+    outputs = network(images(6, shape))
     assert outputs.shape == (6, 10)
     nn.functional.cross_entropy(outputs, torch.arange(6)).backward()
     named = dict(network.named_parameters())
