@@ -219,12 +219,16 @@ def _cifar_images(
     data, labels = content.get("data"), content.get(key)
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
         raise DataFileError(f"{path}: no uint8 array 'data' [n, 3072]; found {sorted(content)}")
-    plain = isinstance(labels, list) and all(type(label) is int for label in labels)
-    if not plain or len(y := np.array(labels, dtype=np.int64)) != len(data):
-        raise DataFileError(f"{path}: no list of {len(data)} whole numbers {key!r}")
-    if y.size == 0 or y.min() < 0 or y.max() >= classes:
-        raise DataFileError(f"{path}: labels are not all from 0 to {classes - 1}, the names' range")
-    return data.reshape(-1, 3, 32, 32), y
+    if (
+        not isinstance(labels, list)
+        or len(labels) != len(data)
+        or not all(type(label) is int and 0 <= label < classes for label in labels)
+    ):
+        raise DataFileError(
+            f"{path}: no list {key!r} of {len(data)} whole numbers from 0 to {classes - 1}, the "
+            "range of the names"
+        )
+    return data.reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64)
 
 
 # ---------------------------------------------------------------- pickles
@@ -379,7 +383,9 @@ def read_folder(folder: Path) -> Collection:
         Names the folder or file that is not as expected.
     """
     parts = _folder_parts(folder)
-    names = tuple(sorted(path.name for path in _listed(parts[0]) if path.is_dir()))
+    names = tuple(path.name for path in _listed(parts[0]) if path.is_dir())
+    if not names:
+        raise DataFileError(f"{parts[0]}: no folders of classes in it; expected CLASS/IMAGE")
     files = [_labelled_files(part, names) for part in parts]
     images = [[_read_image(path) for path, _ in part] for part in files]
     sizes = Counter(image.shape for part in images for image in part)

@@ -342,8 +342,8 @@ def _taken(
         wanted = int(np.count_nonzero(turn == index))
         if wanted > len(pool):
             raise DataFileError(
-                f"{task.data}: {field} = {size} takes {wanted} images of each of {len(pools)} "
-                f"classes, there are {len(pool)} left of class {name!r}; lower {field}"
+                f"{task.data}: {field} = {size} takes {wanted} images of class {name!r}, one of "
+                f"{len(pools)}, and there are {len(pool)} left; lower {field}"
             )
         rows[turn == index] = pool[:wanted]
         left.append(pool[wanted:])
