@@ -77,6 +77,8 @@ def test_a_smaller_set_is_part_of_a_larger_one(tmp_path: Path) -> None:
     source = write_npz(tmp_path)
     small, large = (read_images(Task(data=source, n=n, held_out=12), 3) for n in (30, 60))
     assert rows(large.train)[:30] == rows(small.train)
+    assert rows(large.test) == rows(small.test)
+    assert len(rows(small.test)) == 12
     law = "synthetic:effective_dimension=4,dimension=6,classes=3"
     small, large = (read_images(Task(data=law, n=n, held_out=12), 3) for n in (30, 60))
     torch.testing.assert_close(large.train.x[:30], small.train.x, rtol=0, atol=0)
@@ -137,7 +139,7 @@ def test_the_same_seed_gives_the_same_images_and_leaves_the_global_state_alone()
     [
         (
             Task(n=100, held_out=30),
-            "n = 100 takes 33 images of class '20', one of 3, .* 30 left; lower n",
+            "n = 100 takes 33 images of class '20', one of 3, .* 20 left; lower n",
         ),
         (
             Task(n=60, held_out=60, validation=3),
@@ -311,6 +313,7 @@ def test_a_linear_map_gives_the_labels_of_the_teacher(source: str) -> None:
     # with other labels there are no such offsets, so that their existence says something
     assert not offsets_exist(np.concatenate(scores), np.roll(np.concatenate(labels), 1))
     assert taught.population_means is None
+    assert taught.record["class_names"] == list(taught.class_names)
     assert taught.record["training_images_of_class"] == taught.train.y.bincount().tolist()
 
 
@@ -335,6 +338,11 @@ def test_classes_of_the_teacher_are_equally_frequent(source: str) -> None:
     assert (data.test.y.bincount(minlength=10) - even).abs().max() < 0.1 * even + 2
     # the training images are others: they scatter
     assert data.train.y.bincount(minlength=10).min() > 60
+
+
+def test_a_teacher_needs_images_of_every_class() -> None:
+    with pytest.raises(DataFileError, match="of 10 images to train on none is of class 'teacher"):
+        read_images(Task(n=10, labels="linear_teacher"), 0)
 
 
 def test_the_teacher_does_not_look_at_the_training_images() -> None:

@@ -156,8 +156,8 @@ def read_images(task: Task, seed: int) -> ImageData:
         with Gaussian w drawn by the seed, and b such that the classes are equally frequent among
         the test inputs.
     seed : int
-        Decides classes, split, draws and the teacher, from separate streams. Of one seed the
-        images for a smaller n are among those for a larger.
+        Decides classes, split, draws and the teacher, from separate streams. The images for a
+        smaller n are among those for a larger; with ``held_out`` given, the test set is the same.
 
     Returns
     -------
@@ -291,7 +291,8 @@ def _chosen(source: Collection, task: Task, seed: int) -> _Parts:
     ids = _class_ids(task, seed, len(source.names))
     random = numpy_stream(seed, Purpose.DATA)
     names = tuple(source.names[each] for each in ids)
-    sizes = {"n": task.n, "held_out": task.held_out, "validation": task.validation}
+    # in this order neither n nor validation changes the test set, nor validation the training set
+    sizes = {"held_out": task.held_out, "n": task.n, "validation": task.validation}
     if source.test is None:
         rows = _allotted(task, sizes, _shuffled(source.y, ids, random), names)
         test = _part(source.x, source.y, rows["held_out"], ids)
@@ -321,8 +322,8 @@ def _allotted(
     rest = [field for field, size in sizes.items() if size is None]
     if len(rest) > 1:
         raise ProblemError(
-            f"{task.data} has no test set of its own; give {' or '.join(rest)}, the other gets "
-            "what is left"
+            f"{task.data} has no test set of its own; give n or held_out, the other gets what is "
+            "left"
         )
     rows = {}
     for field, size in sizes.items():
@@ -358,25 +359,27 @@ def _part(x: Array, y: IntArray, rows: IntArray, ids: IntArray) -> _Part:
 # ---------------------------------------------------------------- normalisation and labels
 
 
-def _assembled(parts: _Parts, task: Task, seed: int) -> ImageData:
-    classes = len(parts.names)
-    for what, field, (_, y) in (
-        ("train on", "n", parts.train),
-        ("test on", "held_out", parts.test),
-    ):
-        counts = np.bincount(y, minlength=classes)
+def _require_every_class(
+    task: Task, names: tuple[str, ...], train: Array | Tensor, test: Array | Tensor
+) -> None:
+    for what, field, y in (("train on", "n", train), ("test on", "held_out", test)):
+        counts = np.bincount(y, minlength=len(names))
         if counts.min() == 0:
             raise DataFileError(
                 f"{task.data}: of {counts.sum()} images to {what} none is of class "
-                f"{parts.names[counts.argmin()]!r}; raise {field}, or lower what else is taken"
+                f"{names[counts.argmin()]!r}; raise {field}, or lower what else is taken"
             )
+
+
+def _assembled(parts: _Parts, task: Task, seed: int) -> ImageData:
+    _require_every_class(task, parts.names, parts.train[1], parts.test[1])
     mean, std = _moments(task, parts.train[0])
     data = ImageData(
         name=task.data,
         train=_tensors(parts.train),
         validation=None if parts.validation is None else _tensors(parts.validation),
         test=_tensors(parts.test),
-        classes=classes,
+        classes=len(parts.names),
         class_names=parts.names,
         mean=torch.from_numpy(mean),
         std=torch.from_numpy(std),
@@ -395,7 +398,7 @@ def _assembled(parts: _Parts, task: Task, seed: int) -> ImageData:
             **parts.record,
         },
     )
-    return _taught(data, seed) if task.labels == "linear_teacher" else data
+    return _taught(data, task, seed) if task.labels == "linear_teacher" else data
 
 
 def _tensors(part: _Part) -> Images:
@@ -421,11 +424,8 @@ def _moments(task: Task, x: Array) -> tuple[FloatArray, FloatArray]:
     return mean[0] / scale, std[0] / scale
 
 
-def _taught(data: ImageData, seed: int) -> ImageData:
-    """The same inputs with the labels of a linear teacher.
-
-    Offsets are chosen on the test inputs, whose number does not depend on the training set.
-    """
+def _taught(data: ImageData, task: Task, seed: int) -> ImageData:
+    """The same inputs with the labels of a linear teacher, its offsets chosen on test inputs."""
     random = numpy_stream(seed, Purpose.LABELS)
     size = math.prod(data.shape)
     weights = torch.from_numpy(random.standard_normal((size, data.classes)) / math.sqrt(size))
@@ -440,15 +440,17 @@ def _taught(data: ImageData, seed: int) -> ImageData:
         return Images(images.x, (scores(images) + offsets).argmax(1))
 
     train, test = taught(data.train), taught(data.test)
-    counts = torch.bincount(train.y, minlength=data.classes)
+    names = tuple(f"teacher {index}" for index in range(data.classes))
+    _require_every_class(task, names, train.y, test.y)
     return replace(
         data,
         train=train,
         validation=None if data.validation is None else taught(data.validation),
         test=test,
-        class_names=tuple(f"teacher {index}" for index in range(data.classes)),
+        class_names=names,
         population_means=None,
-        record=data.record | {"training_images_of_class": counts.tolist()},
+        record=data.record
+        | {"class_names": list(names), "training_images_of_class": train.y.bincount().tolist()},
     )
 
 
