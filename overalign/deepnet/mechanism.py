@@ -114,7 +114,8 @@ class Mechanism:
             ``readout_cosine_*``
                 Of a class's row of the last layer (minus the mean row) with the class means of
                 the penultimate features over training images, over test images, and with the
-                difference.
+                difference. This difference is not sampling noise alone: features were fitted to
+                the training images, and their class means are further apart there.
             ``feature_cosine``
                 Of the class means of the features over training images with those over test images.
             ``tangent_kernel_alignment``, ``conjugate_kernel_alignment``
