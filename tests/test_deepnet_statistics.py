@@ -281,6 +281,9 @@ def test_gain_over_one() -> None:
     assert found.value == pytest.approx((values[:, 4] - values[:, 6]).mean(), rel=1e-12)
     table.outcome[0, 0, 0, 6] = "DIVERGED"
     assert gain(table).log2_reference == -2.0  # the nearest there is
+    assert "over c = 2^-2" in str(gain(table))
+    at_one = gain(sweep_table(planted_u(at=0.0, depth=0.1), noise=0.001))
+    assert str(at_one) == "Gain over c = 1: none, the best c is 1."
 
 
 def test_gain_of_noise_is_zero_on_average() -> None:
@@ -306,6 +309,11 @@ def test_a_sweep_without_trained_runs_has_a_summary() -> None:
     table["outcome"] = table.outcome.where(table.outcome != "REACHED", "STUCK")
     table["test_accuracy"] = table.test_accuracy * math.nan
     assert "at no c" in next(summary(table))
+    table["outcome"] = table.outcome.where(table.outcome != "STUCK", "FAILED")
+    with pytest.raises(oa.ProblemError, match="runs of every seed are missing"):
+        u_curve(table)
+    table.outcome[0, 1] = "REACHED"  # a single seed, of the testing half
+    assert u_curve(table).incomplete == 15
     assert "no testing seed" in str(gain(table))
     assert "fewer than three" in str(dispersion(table))
 

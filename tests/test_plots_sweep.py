@@ -158,7 +158,7 @@ def test_differences_drawn_are_those_that_are_tested() -> None:
     (bars,) = (c for c in axes[1, 0].collections if len(c.get_segments()) == GRID.size)
     low, high = bars.get_segments()[0][:, 1]
     assert (-high, -low) == pytest.approx((100 * found.left.low, 100 * found.left.high), rel=1e-9)
-    assert "small $c$ holds, at large $c$ holds" in axes[0, 0].get_title()
+    assert "dip at small $c$ holds,\nat large $c$ holds" in axes[0, 0].get_title()
 
 
 def test_cells_with_untrained_runs_are_hollow(table: xr.Dataset) -> None:

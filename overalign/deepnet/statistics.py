@@ -130,7 +130,8 @@ def at_best_rates(
     Raises
     ------
     ProblemError
-        The table has no such quantity, task or learning rate.
+        The table has no such quantity, task or learning rate, or no seed of which all runs are
+        there.
     """
     import xarray as xr
 
@@ -139,9 +140,14 @@ def at_best_rates(
     table = table.assign_coords(chooses=("seed", np.arange(table.sizes["seed"]) % 2 == 0))
     cell = ["learning_rate", "output_multiplier"]
     table = table.isel(seed=table["outcome"].isin(OUTCOMES).all(cell).values)
+    if not table.sizes["seed"]:
+        raise ProblemError(
+            f"labels {task}: runs of every seed are missing, so that there is nothing to compare; "
+            "do the failed ones again"
+        )
     choosing = table.isel(seed=table["chooses"].values)
-    means = choosing[quantity].where(trained(choosing)).mean("seed", skipna=False)
-    best = means.transpose(*cell).fillna(-math.inf).values.argmax(axis=0)
+    sums = choosing[quantity].where(trained(choosing)).sum("seed", skipna=False)
+    best = sums.transpose(*cell).fillna(-math.inf).values.argmax(axis=0)
     return table.isel(learning_rate=xr.DataArray(best, dims="output_multiplier"))
 
 
@@ -325,7 +331,8 @@ def u_curve(
     Raises
     ------
     ProblemError
-        The table has no such quantity, task or learning rate.
+        The table has no such quantity, task or learning rate, or no seed of which all runs are
+        there.
 
     Examples
     --------
@@ -654,6 +661,9 @@ class Gain:
     def __str__(self) -> str:
         if not self.pairs:
             return "Gain over c = 1: no testing seed reached its target at both."
+        if self.log2_best == self.log2_reference:
+            place = "1" if self.log2_best == 0.0 else f"{_power(self.log2_best)}, the nearest to 1"
+            return f"Gain over c = 1: none, the best c is {place}."
         return (
             f"Gain of c = {_power(self.log2_best)} over c = {_power(self.log2_reference)}: "
             f"{_points(self.value, self.low, self.high)} on {self.pairs} seeds that did not "

@@ -84,7 +84,7 @@ def plot_accuracy(table: xr.Dataset, figure: Figure | None = None) -> NDArray[An
     """
     tasks = [str(task) for task in table["task"].values]
     with style():
-        figure = _figure(figure, (1.8 + 2.5 * len(tasks), 4.4))
+        figure = _figure(figure, (1.8 + 2.5 * len(tasks), 4.6))
         grid: dict[str, Any] = {"squeeze": False, "sharex": True, "height_ratios": [1.5, 1.0]}
         axes = np.asarray(figure.subplots(2, len(tasks), **grid))
         for (above, below), task in zip(axes.T, tasks, strict=True):
@@ -108,7 +108,7 @@ def plot_accuracy(table: xr.Dataset, figure: Figure | None = None) -> NDArray[An
 def _findings(found: UCurveTest) -> str:
     sides = {"small": found.left, "large": found.right}
     said = [f"at {name} $c$ {side.judgement.value}" for name, side in sides.items()]
-    return f"dip {', '.join(said)}"
+    return "dip " + ",\n".join(said)
 
 
 def _draw_differences(ax: Axes, chosen: xr.Dataset, log2_best: float) -> None:
