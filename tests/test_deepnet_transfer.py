@@ -117,6 +117,16 @@ def test_a_law_without_noise_is_found_exactly() -> None:
     np.testing.assert_allclose(law.replicates, [[1.0, 0.0, 0.0]] * 10, atol=1e-12)
 
 
+def test_exponents_without_scatter_exclude_all_others() -> None:
+    places = [place(size, (-2.0, -1.0)) for size in SIZES]
+    best = [BestMultiplier(at, np.full(10, at), 8, 0.0) for at in places]
+    law = fit_transfer(*zip(*SIZES, strict=True), best)
+    assert law.compatible_rivals == ("the paper's bound",)
+    # scatter along one line only, as if all sizes had the same noise
+    best = [BestMultiplier(at, at + 0.1 * np.arange(10), 8, 0.0) for at in places]
+    assert fit_transfer(*zip(*SIZES, strict=True), best).compatible_rivals == ("the paper's bound",)
+
+
 def test_intervals_and_the_joint_region_cover() -> None:
     """In 200 simulated studies of 8 seeds; nominal: 95 %."""
     generator = np.random.default_rng(11)

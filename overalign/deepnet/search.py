@@ -324,8 +324,8 @@ def find_output_multiplier(
     ...     data,
     ...     budget=9,
     ...     seeds=1,
-    ...     learning_rate=0.1,
-    ...     training=Training(epochs=5),
+    ...     learning_rate=1.0,
+    ...     training=Training(epochs=20, batch_size=None, evaluate_every=10),
     ... )
     >>> len(found.trials)
     9

@@ -30,6 +30,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 
 LEVEL = 0.95  # of every interval and of the joint region
 FEWEST_SEEDS = 3
+ROUNDING = 1e-9  # of exponents
 REACH = 2.0  # binary logarithms of c to either side of the highest point that make the parabola
 
 RIVALS: dict[str, tuple[float, float]] = {
@@ -235,7 +236,9 @@ class TransferLaw:
         exponents = self.replicates[:, 1:]
         covariance = np.cov(exponents.T) * self.seeds / (self.seeds - 1)
         away = np.array([n_exponent, width_exponent]) - self.coefficients[1:]
-        distance = float(away @ np.linalg.pinv(covariance) @ away)
+        variances, axes = np.linalg.eigh(covariance)
+        # exponents without scatter are known to rounding
+        distance = float(np.sum((away @ axes) ** 2 / np.maximum(variances, ROUNDING**2)))
         free = self.seeds - 2
         return distance <= 2.0 * (self.seeds - 1) / free * float(fdtri(2, free, LEVEL))
 
@@ -288,14 +291,13 @@ def fit_transfer(n: ArrayLike, width: ArrayLike, best: Sequence[BestMultiplier])
     Examples
     --------
     >>> log2_c = np.arange(-12.0, 6.0, 2.0)
-    >>> noise = np.random.default_rng(0).normal(0.0, 0.002, (8, 9))
+    >>> generator = np.random.default_rng(0)
     >>> sizes = [(250, 32), (500, 32), (1000, 32), (250, 64), (250, 128)]
-    >>> best = [
-    ...     best_multiplier(
-    ...         0.8 + noise - 0.004 * (log2_c - 9.0 + np.log2(n) + 0.5 * np.log2(h)) ** 2, log2_c
-    ...     )
-    ...     for n, h in sizes
-    ... ]
+    >>> best = []
+    >>> for n, h in sizes:
+    ...     place = 9.0 - np.log2(n) - 0.5 * np.log2(h)
+    ...     noise = generator.normal(0.0, 0.002, (8, log2_c.size))  # eight seeds
+    ...     best.append(best_multiplier(0.8 - 0.004 * (log2_c - place) ** 2 + noise, log2_c))
     >>> law = fit_transfer(*zip(*sizes), best)
     >>> law.coefficients[1:].round(1), round(law.predict(2000, 64).log2_c, 1)
     (array([-1. , -0.5]), -5.0)
