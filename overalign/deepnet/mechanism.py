@@ -125,8 +125,8 @@ class Mechanism:
                 ||theta - theta_0|| / ||theta_0||, over all trained parameters.
 
             A number that has no meaning is NaN: those of the last layer where the network does
-            not end with a Linear, cosines with a vector that is zero, all cosines where a class
-            has no training or no test images.
+            not end with a Linear, cosines with a vector that is zero, and those with class means
+            where a class has no images to take the mean of.
         """
         end, start = self._look(model), self._start
         change = end.predictor - start.predictor
