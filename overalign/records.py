@@ -738,6 +738,11 @@ class RunFolder(Generic[AnyConfig]):
         return str(self._status().get("error", ""))
 
     @property
+    def seconds(self) -> float:
+        """How long the last attempt took that ended; not a number if none did."""
+        return float(self._status().get("seconds", math.nan))
+
+    @property
     def traceback(self) -> str:
         """Where in the code the last attempt ended; empty unless by an error."""
         return str(self._status().get("traceback", ""))

@@ -471,8 +471,9 @@ def test_a_run_goes_from_absent_to_finished(tmp_path: Path) -> None:
     assert not root.exists()  # looking does not write
     run.begin()
     assert run.state == "unfinished"
+    assert math.isnan(run.seconds)
     run.finish(xr.Dataset({"risk": 0.05}), seconds=2.5)
-    assert (run.state, run.error, run.traceback) == ("finished", "", "")
+    assert (run.state, run.error, run.traceback, run.seconds) == ("finished", "", "", 2.5)
     assert run.path == root / run_id(FULL)
     assert float(RunFolder(root, FULL).result().risk) == 0.05
     assert sorted(os.listdir(run.path)) == ["config.json", "result.nc", "status.json"]

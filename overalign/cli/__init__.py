@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from ..deepnet.settings import Sweep
 from ..errors import OveralignError
 from ..records import read_config
 from ..ucurve import UCurve
@@ -29,6 +30,7 @@ from .statements import (
     run_show,
     run_statements,
 )
+from .sweep import SweepOptions, report_sweep
 from .ucurve import UCurveOptions, report_ucurve
 
 __all__ = [
@@ -37,8 +39,10 @@ __all__ = [
     "SearchOptions",
     "ShowOptions",
     "StatementsOptions",
+    "SweepOptions",
     "UCurveOptions",
     "main",
+    "report_sweep",
     "report_ucurve",
     "run_check",
     "run_flow",
@@ -99,21 +103,28 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"overalign {__version__}")
         return 0
-    options = tyro.cli(
-        _commands(arguments),
+    options = _parsed(arguments, Sweep())
+    if isinstance(options, SweepOptions) and (path := options.config_path()) is not None:
+        options = _parsed(arguments, read_config(Sweep, path))
+    run = _COMMANDS[type(options)]
+    return run(options)
+
+
+def _parsed(arguments: list[str], sweep: Sweep) -> Any:
+    """The options of a command, those of ``sweep`` beginning with the given defaults."""
+    return tyro.cli(
+        _commands(arguments, sweep),
         prog="overalign",
         description="The theory of feature-learning strength, held against measurements. "
         "--version prints the version; COMMAND --help explains a command.",
         args=arguments or ["--help"],
-        config=(tyro.conf.FlagCreatePairsOff,),
     )
-    run = _COMMANDS[type(options)]
-    return run(options)
 
 
 _COMMANDS: dict[type, Callable[[Any], int]] = {
     FlowOptions: run_flow,
     UCurveOptions: report_ucurve,
+    SweepOptions: report_sweep,
     StatementsOptions: run_statements,
     ShowOptions: run_show,
     CheckOptions: run_check,
@@ -121,17 +132,19 @@ _COMMANDS: dict[type, Callable[[Any], int]] = {
 }
 
 
-def _commands(arguments: list[str]) -> Any:
+def _commands(arguments: list[str], sweep: Sweep) -> Any:
     """The commands as a type that tyro reads; `--config FILE` replaces the defaults of ucurve."""
+    single, sub = tyro.conf.FlagCreatePairsOff, tyro.conf.subcommand
     start = UCurveOptions(settings=_settings(arguments))
-    ucurve = Annotated[UCurveOptions, tyro.conf.subcommand("ucurve", default=start)]
     return (
-        ucurve
-        | Annotated[FlowOptions, tyro.conf.subcommand("flow")]
-        | Annotated[StatementsOptions, tyro.conf.subcommand("statements")]
-        | Annotated[ShowOptions, tyro.conf.subcommand("show")]
-        | Annotated[CheckOptions, tyro.conf.subcommand("check")]
-        | Annotated[SearchOptions, tyro.conf.subcommand("search")]
+        Annotated[UCurveOptions, sub("ucurve", default=start), single]
+        # a flag of a file can be taken back on the command line: --bias and --no-bias
+        | Annotated[SweepOptions, sub("sweep", default=SweepOptions(settings=sweep))]
+        | Annotated[FlowOptions, sub("flow"), single]
+        | Annotated[StatementsOptions, sub("statements"), single]
+        | Annotated[ShowOptions, sub("show"), single]
+        | Annotated[CheckOptions, sub("check"), single]
+        | Annotated[SearchOptions, sub("search"), single]
     )
 
 

@@ -58,7 +58,11 @@ class _Plan(Config, frozen=True):
 
 
 def plan(
-    settings: Sweep, folder: StrPath | None = None, *, stack: int | None = None
+    settings: Sweep,
+    folder: StrPath | None = None,
+    *,
+    stack: int | None = None,
+    workers: int = 2,
 ) -> tuple[Group, ...]:
     """The groups of a sweep, in the order in which they are begun.
 
@@ -72,6 +76,8 @@ def plan(
         Of the sweep. If it has been planned there, the groups are the same. Nothing is written.
     stack : int, optional
         Networks that a group trains together; measured (a few seconds) unless given or planned.
+    workers : int
+        Processes that will share the groups: counts where the stack is measured.
 
     Returns
     -------
@@ -100,7 +106,7 @@ def plan(
             f"{folder}: the sweep there is planned in stacks of {planned}, not {stack}; leave the "
             "stack out, or choose another folder"
         )
-    size = stack or planned or stack_size(settings)
+    size = stack or planned or stack_size(settings, workers=workers)
     cells = settings.cells
     chunks = [cells[start : start + size] for start in range(0, len(cells), size)]
     chunks.sort(key=lambda chunk: min(cell.log2_output_multiplier for cell in chunk))
@@ -195,6 +201,7 @@ def run_sweep(
     *,
     executor: Executor | None = None,
     stack: int | None = None,
+    workers: int = 2,
     progress: Callable[[int, int, int], None] | None = None,
     on_end: Callable[[RunFolder[Group]], None] | None = None,
     retries: int = 0,
@@ -212,7 +219,7 @@ def run_sweep(
     executor : concurrent.futures.Executor, optional
         Runs the groups, as `overalign.executors.open_executor` gives it; one after another, here,
         unless given.
-    stack : int, optional
+    stack, workers : int, optional
         As in `plan`.
     progress, on_end, retries, retry_failed, on_error
         Of groups, as in `overalign.engine.run_all`.
@@ -257,6 +264,7 @@ def run_sweep(
                 temporary,
                 executor=executor,
                 stack=stack,
+                workers=workers,
                 progress=progress,
                 on_end=on_end,
                 retries=retries,
@@ -269,7 +277,7 @@ def run_sweep(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror or error})") from error
     with locked(place):
-        groups = plan(settings, place, stack=stack)
+        groups = plan(settings, place, stack=stack, workers=workers)
         _keep_plan(settings, groups, place)
         root = place / _RUNS
         try:

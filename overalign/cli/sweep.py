@@ -1,0 +1,482 @@
+"""``overalign sweep``: deep networks against the output multiplier, with the statistics of a U."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from msgspec.structs import replace
+
+from ..deepnet.settings import Group, Sweep
+from ..engine import OnError
+from ..errors import ProblemError
+from ..executors import ExecutorKind, open_executor
+from ..records import RunFolder, require_writable, write_dataset
+from .shared import NOT_REACHED, REACHED, MaybeInt, MaybeText, interrupt_ends, made_folder
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["SweepOptions", "report_sweep"]
+
+_RESULTS, _FIGURE, _CONFIG = "results.nc", "u_curve.png", "config.toml"
+_TABLE_WIDTH = 80  # columns; a narrower terminal wraps rather than loses digits
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Train deep networks over output multipliers c, and test whether accuracy has a U-curve in c.
+
+    Writes config.toml (which CONFIG takes again), results.nc, a figure u_curve.png, plan.json, and
+    a folder runs with one result for each group of networks: a sweep that was interrupted, or is
+    asked for more seeds, goes on where it was. Exit code 0: done; 1: groups failed, or there are
+    too few networks to speak of a curve; 2: the request cannot be met.
+
+    Parameters
+    ----------
+    settings : Sweep
+        The sweep.
+    config : path, optional
+        A TOML file whose settings replace the defaults; options still count. (Read by the command
+        line; from Python give ``settings=read_config(Sweep, path)``.)
+    output : path
+        Folder to write to; made if missing.
+    executor : {"processes", "inline", "dask"}
+        Worker processes; one group after another; or a scheduler of dask with worker processes.
+    workers : int, optional
+        Groups at a time (default: one for each core).
+    scheduler : str, optional
+        Address of a running dask scheduler, as tcp://10.0.0.1:8786; its workers need the same
+        package and the same folders.
+    resume : bool
+        Go on with the sweep in the output folder, with its config.toml unless CONFIG is given; an
+        error if there is none.
+    retries : int
+        Further attempts at a group that fails.
+    retry_failed : bool
+        Do groups again that failed before.
+    on_error : {"continue", "stop"}
+        After a failure, do all other groups first, or leave them.
+    stack : int, optional
+        Networks that are trained together (default: measured once, what is fastest).
+    dry_run : bool
+        Say what would be done and what is finished, and estimate the time; write nothing.
+
+    Examples
+    --------
+    >>> SweepOptions().settings.seeds
+    16
+    """
+
+    settings: tyro.conf.OmitArgPrefixes[Sweep] = field(default_factory=Sweep)
+    config: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="CONFIG")] = None
+    output: Path = Path("sweep")
+    executor: ExecutorKind = "processes"
+    workers: MaybeInt = None
+    scheduler: MaybeText = None
+    resume: Flag = False
+    retries: int = 0
+    retry_failed: Flag = False
+    on_error: OnError = "continue"
+    stack: MaybeInt = None
+    dry_run: Flag = False
+
+    def config_path(self) -> Path | None:
+        """The file whose settings replace the defaults, if there is one.
+
+        Raises
+        ------
+        ProblemError
+            There is nothing to resume.
+        """
+        kept = self.output / _CONFIG
+        if self.resume and not kept.is_file():
+            raise ProblemError(
+                f"--resume: there is no sweep in {self.output} (no {_CONFIG}); leave --resume out "
+                "to begin one, or name its folder by --output"
+            )
+        return kept if self.resume and self.config is None else self.config
+
+
+def report_sweep(options: SweepOptions) -> int:
+    """What ``overalign sweep`` does: train, tabulate, test, write, draw.
+
+    Parameters
+    ----------
+    options : SweepOptions
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    OveralignError
+        The request cannot be met.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    options.settings.check()
+    options.config_path()
+    if options.workers is not None and options.workers < 1:
+        raise ProblemError(f"--workers is {options.workers}, expected a whole number >= 1")
+    if options.retries < 0:
+        raise ProblemError(f"--retries is {options.retries}, expected a whole number >= 0")
+    _require_torch()
+    if options.dry_run:
+        return _preview(options, console)
+    made_folder(options.output)
+    for name in (_RESULTS, _FIGURE, _CONFIG):
+        require_writable(options.output / name)
+    table = _sweep(options)
+    write_dataset(table, options.output / _RESULTS)
+    return _report(table, options, console)
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ProblemError(
+            f"overalign sweep needs torch ({error}): pip install 'overalign[deepnet]'"
+        ) from error
+
+
+# ---------------------------------------------------------------- the sweep
+
+
+def _sweep(options: SweepOptions) -> xr.Dataset:
+    from rich.console import Console
+
+    from ..deepnet.sweep import run_sweep
+
+    console = Console(stderr=True)
+    left = f"finished groups are kept in {options.output}; the same command goes on from there"
+    with (
+        interrupt_ends(console, left),
+        open_executor(options.executor, options.workers, options.scheduler) as executor,
+        _live(console, options.settings) as (progress, on_end),
+    ):
+        return run_sweep(
+            options.settings,
+            options.output,
+            executor=executor,
+            workers=_workers(options),
+            stack=options.stack,
+            progress=progress,
+            on_end=on_end,
+            retries=options.retries,
+            retry_failed=options.retry_failed,
+            on_error=options.on_error,
+        )
+
+
+def _workers(options: SweepOptions) -> int:
+    return 1 if options.executor == "inline" else options.workers or os.cpu_count() or 1
+
+
+Watchers = tuple[Callable[[int, int, int], None], Callable[[RunFolder[Group]], None]]
+
+
+@contextmanager
+def _live(console: Console, settings: Sweep) -> Iterator[Watchers | tuple[None, None]]:
+    """What `run_sweep` reports, as a table that grows; nothing unless on a terminal."""
+    if not console.is_terminal:
+        yield None, None
+        return
+    from rich.console import Group as Stacked
+    from rich.live import Live
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    task = bar.add_task("groups of networks", total=None)
+    tally = Tally(settings)
+    with Live(bar, console=console, transient=True, refresh_per_second=4) as live:
+
+        def progress(done: int, total: int, kept: int) -> None:
+            text = f"groups ({kept} from before)" if kept else "groups of networks"
+            bar.update(task, completed=done, total=total, description=text)
+
+        def on_end(run: RunFolder[Group]) -> None:
+            tally.add(run)
+            live.update(Stacked(tally.table(), bar))
+
+        yield progress, on_end
+
+
+class Tally:
+    """What came of the networks so far, for every output multiplier.
+
+    Parameters
+    ----------
+    settings : Sweep
+    """
+
+    def __init__(self, settings: Sweep) -> None:
+        self._multipliers = settings.log2_output_multipliers
+        self._label = settings.task.labels
+        self._outcomes: dict[float, Counter[str]] = defaultdict(Counter)
+        self._accuracies: dict[float, list[float]] = defaultdict(list)
+
+    def add(self, run: RunFolder[Group]) -> None:
+        """Count a group that ended."""
+        if run.state != "finished":
+            for cell in run.config.cells:
+                self._outcomes[cell.log2_output_multiplier]["FAILED"] += 1
+            return
+        result = run.result()
+        counts = run.config.task.labels == self._label
+        columns = (
+            result[name].values for name in ("log2_output_multiplier", "outcome", "test_accuracy")
+        )
+        for log2_c, outcome, accuracy in zip(*columns, strict=True):
+            self._outcomes[float(log2_c)][str(outcome)] += 1
+            if counts and accuracy == accuracy:
+                self._accuracies[float(log2_c)].append(float(accuracy))
+
+    def table(self) -> Table:
+        """A row for each output multiplier."""
+        table = _new_table("networks so far (all tasks); accuracy of the task itself")
+        for heading in ("c", "done", *_OUTCOMES, "test accuracy"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for log2_c in self._multipliers:
+            outcomes, accuracies = self._outcomes[log2_c], self._accuracies[log2_c]
+            mean = f"{sum(accuracies) / len(accuracies):.4f}" if accuracies else "-"
+            counts = [str(outcomes[name.upper()] or "") for name in _OUTCOMES]
+            table.add_row(f"2^{log2_c:g}", str(outcomes.total()), *counts, mean)
+        return table
+
+
+_OUTCOMES = ("reached", "budget", "stuck", "diverged", "failed")
+
+
+def _new_table(title: str) -> Table:
+    from rich.table import Table
+
+    return Table(
+        title=title, box=None, padding=(0, 1, 0, 0), header_style="bold", title_justify="left"
+    )
+
+
+# ---------------------------------------------------------------- what is printed
+
+
+def _report(table: xr.Dataset, options: SweepOptions, console: Console) -> int:
+    """Print the table and the statistics, draw; the exit code."""
+    from rich.console import Console
+
+    from ..deepnet.statistics import summary
+    from ..plots import save_figure
+    from ..plots.sweep import plot_accuracy
+
+    wide = Console(highlight=False, width=max(console.width, _TABLE_WIDTH))
+    console.print(_describe(options.settings), markup=False)
+    for task in table["task"].values:
+        wide.print(_curve(table, str(task)))
+    code = _say_failures(table, console)
+    written = [options.output / name for name in (_CONFIG, _RESULTS)]
+    try:
+        for sentence in summary(table):
+            console.print(sentence, markup=False)
+        axes = plot_accuracy(table)
+    except ProblemError as error:
+        console.print(f"no statistics: {error}", markup=False)
+        code = NOT_REACHED
+    else:
+        written.append(save_figure(axes[0, 0].figure, options.output / _FIGURE))
+    for path in written:
+        console.print(f"wrote {path}", markup=False)
+    return code
+
+
+def _describe(settings: Sweep) -> str:
+    task, training, network = settings.task, settings.training, settings.architecture
+    size = "all" if task.n is None else f"{task.n:,}"
+    stops = [
+        f"{name} {value:g}"
+        for name, value in (
+            ("accuracy", training.stop_accuracy),
+            ("risk", training.stop_risk),
+        )
+        if value is not None
+    ]
+    until = f"to training {' or '.join(stops)}, " if stops else ""
+    rates = ", ".join(f"{rate:g}" for rate in settings.learning_rates)
+    return (
+        f"{task.data}, {size} training images: {network.model} of width {network.width}, "
+        f"{training.optimiser} with step {rates} / c on {training.loss.replace('_', ' ')}, {until}"
+        f"at most {training.epochs} epochs; {settings.seeds} seeds; intervals are 95 % over them"
+    )
+
+
+_COLUMNS = {
+    "test": "test_accuracy",
+    "peak": "test_accuracy_peak",
+    "epochs": "epochs",
+    "w emp.": "predictor_cosine_empirical",
+    "w pop.": "predictor_cosine_population",
+    "CKA": "tangent_kernel_alignment",
+    "moved": "weight_displacement",
+}
+
+
+def _curve(table: xr.Dataset, task: str) -> Table:
+    """Means over the seeds at each output multiplier, at its best learning rate."""
+    from ..deepnet.statistics import at_best_rates
+
+    several = " at the best step for each c" if table.sizes["learning_rate"] > 1 else ""
+    chosen = at_best_rates(table, task=task)
+    shown = _new_table(f"labels: {task.replace('_', ' ')}{several}")
+    shown.caption = (
+        "w emp., w pop.: cosine of the effective predictors to the class means, of the training "
+        "images and of all; CKA: tangent kernel to that at the start"
+    )
+    shown.caption_justify = "left"
+    names = {heading: name for heading, name in _COLUMNS.items() if name in chosen}
+    for heading in ("c", *names, *_OUTCOMES):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for log2_c, row in zip(chosen["log2_output_multiplier"].values, _rows(chosen), strict=True):
+        cells = [_mean(row[name].values, name) for name in names.values()]
+        outcomes = Counter(map(str, row["outcome"].values))
+        counts = [str(outcomes[name.upper()] or "") for name in _OUTCOMES]
+        shown.add_row(f"2^{float(log2_c):g}", *cells, *counts)
+    return shown
+
+
+def _rows(chosen: xr.Dataset) -> Iterator[xr.Dataset]:
+    return (
+        chosen.isel(output_multiplier=place) for place in range(chosen.sizes["output_multiplier"])
+    )
+
+
+def _mean(values: Any, name: str) -> str:
+    """The mean, with half of its interval for the accuracy at the stop."""
+    import numpy as np
+    from scipy.stats import t
+
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return "-"
+    if name == "epochs":
+        return f"{known.mean():.0f}"
+    if name != "test_accuracy" or known.size < 2:
+        return f"{known.mean():.3f}"
+    half = t.ppf(0.975, known.size - 1) * known.std(ddof=1) / known.size**0.5
+    return f"{known.mean():.4f} ± {half:.4f}"
+
+
+def _say_failures(table: xr.Dataset, console: Console) -> int:
+    failed = table["outcome"].values == "FAILED"
+    if not failed.any():
+        return REACHED
+    console.print(
+        f"{failed.sum()} of {failed.size} networks failed and are left out; the first: "
+        f"{table['reason'].values[failed][0]}. --retry-failed does them again",
+        markup=False,
+    )
+    return NOT_REACHED
+
+
+# ---------------------------------------------------------------- a look before
+
+
+def _preview(options: SweepOptions, console: Console) -> int:
+    """Print what would be done, what is done, and how long the rest takes at most."""
+    from ..deepnet.images import read_images
+    from ..deepnet.models import build_model
+    from ..deepnet.sweep import plan, runs_of
+
+    settings = options.settings
+    data = read_images(settings.task, settings.seed)
+    model = build_model(settings.architecture, data.shape, data.classes)
+    groups = plan(settings, options.output, stack=options.stack, workers=_workers(options))
+    runs = runs_of(groups, options.output)
+    states = Counter(run.state for run in runs)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    validation = 0 if data.validation is None else len(data.validation)
+    networks = sum(len(group.cells) for group in groups)
+    lines = [
+        _describe(settings),
+        f"data: {len(data.train):,} training, {validation:,} validation and {len(data.test):,} "
+        f"test images of shape {data.shape}, {data.classes} classes",
+        f"network: {parameters:,} parameters",
+        f"plan: {networks:,} networks in {len(groups):,} groups of at most "
+        f"{max(len(group.cells) for group in groups)}, {len(settings.tasks)} task(s)",
+        f"{options.output}: {states['finished']:,} groups finished, {states['failed']:,} failed, "
+        f"{states['unfinished']:,} begun, {states['absent']:,} not begun",
+        _cost(options, runs),
+    ]
+    for line in lines:
+        console.print(line, markup=False)
+    return REACHED
+
+
+def _cost(options: SweepOptions, runs: list[RunFolder[Group]]) -> str:
+    """How long what is left takes: as the finished groups did, or all epochs of the budget."""
+    left = [run for run in runs if run.state != "finished"]
+    if not left:
+        return "time: nothing is left to do"
+    workers = min(_workers(options), len(left))
+    finished = [run.seconds for run in runs if run.state == "finished"]
+    if finished:
+        mean = sum(finished) / len(finished)
+        return (
+            f"time: about {_duration(mean * len(left) / workers)} with {workers} worker(s), if the "
+            f"other groups take as long as the finished ones did, {mean:.3g} s each"
+        )
+    seconds = _one_epoch(left[0].config)
+    epochs = options.settings.training.epochs
+    most = seconds * epochs * len(left) / workers
+    return (
+        f"time: between {_duration(most / epochs)} (one epoch) and {_duration(most)} (all {epochs} "
+        f"epochs) with {workers} worker(s); one epoch of one group took {seconds:.3g} s"
+    )
+
+
+def _one_epoch(group: Group) -> float:
+    """Seconds that an epoch of a group takes, evaluation included."""
+    from ..deepnet.images import read_images
+    from ..deepnet.models import build_model
+    from ..deepnet.training import train
+
+    data = read_images(group.task, group.seed)
+    make_model = partial(build_model, group.architecture, data.shape, data.classes)
+    began = time.monotonic()
+    training = replace(group.training, epochs=1)
+    train(make_model, data, group.cells, training, group.seed, measure=False)
+    return time.monotonic() - began
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2.0 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
