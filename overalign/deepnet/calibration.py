@@ -22,6 +22,7 @@ from .settings import Cell, Sweep
 __all__ = ["stack_size"]
 
 _STEPS = 4  # of the shortened epoch that is timed
+_WARM_UP = 2
 _ROUNDS = 1000
 _LARGEST = 2**26  # weights of a stack; gradients and activations come on top
 _WORTH = 0.95  # a stack must take less than this part of the time one by one
@@ -30,16 +31,17 @@ _WORTH = 0.95  # a stack must take less than this part of the time one by one
 def stack_size(settings: Sweep, seconds: float = 2.0, workers: int = 2) -> int:
     """How many cells of a sweep to train in one stack, so that it ends soonest.
 
-    Short epochs, evaluation included, of one network and of stacks of all cells, a half, a quarter,
-    ... of them are timed in turn, on one thread; the shortest of each counts. Stacks so large that
-    workers would have nothing to do are slower in all, and lose.
+    Short epochs, evaluation included, of one network and of stacks of all cells, of half of them,
+    and so on, are timed in turn on one thread; the shortest of each counts. Stacks so large that
+    workers would have nothing to do are slower in all, and lose. A network too slow to time its
+    stacks is not stacked: it spends its time on arithmetic, which a stack does not shorten.
 
     Parameters
     ----------
     settings : Sweep
         Its data are read.
     seconds : float
-        For timing; at least two rounds are made.
+        For timing.
     workers : int
         Processes that share the groups, each with one thread.
 
@@ -83,7 +85,7 @@ def _short_setup(settings: Sweep) -> Setup:
     images = min(len(data.train), _STEPS * (settings.training.batch_size or len(data.train)))
     cell = Cell(log2_output_multiplier=0.0, learning_rate=1e-6)
     training = msgspec.structs.replace(
-        settings.training, stop_accuracy=None, stop_risk=None, epochs=_ROUNDS
+        settings.training, stop_accuracy=None, stop_risk=None, epochs=_ROUNDS + 1
     )
     return Setup.of(
         partial(build_model, settings.architecture, data.shape, data.classes),
@@ -96,32 +98,37 @@ def _short_setup(settings: Sweep) -> Setup:
 
 def _shortened(data: ImageData, images: int) -> ImageData:
     """So many training images, and as large a part of the test images."""
-    first = torch.arange(len(data.test))
     held_out = math.ceil(len(data.test) * images / len(data.train))
     return replace(
         data,
         train=data.train.subset(torch.arange(images)),
-        test=data.test.subset(first[:held_out]),
+        test=data.test.subset(torch.arange(held_out)),
         validation=None,
     )
 
 
 def _times(setup: Setup, sizes: Sequence[int], seconds: float) -> dict[int, float]:
-    """Seconds of a short epoch for stacks of these sizes."""
+    """Seconds of a short epoch for stacks of these sizes; infinite where none was timed."""
     courses = {
         size: Course(setup, Ledger(setup.cells, setup.training, False), range(size))
         for size in sizes
     }
     shortest = dict.fromkeys(sizes, math.inf)
+
+    def advance(size: int) -> None:
+        start = time.perf_counter()
+        courses[size].advance()
+        shortest[size] = min(shortest[size], time.perf_counter() - start)
+
     began = time.perf_counter()
     with _one_thread():
-        for count in range(_ROUNDS - 1):
-            if count >= 2 and time.perf_counter() - began > seconds:
-                break
-            for size, course in courses.items():
-                start = time.perf_counter()
-                course.advance()
-                shortest[size] = min(shortest[size], time.perf_counter() - start)
+        for _ in range(_WARM_UP):
+            advance(1)
+        if shortest[1] * sum(sizes) > seconds:
+            return shortest
+        while time.perf_counter() - began < seconds and courses[1].epoch < _ROUNDS:
+            for size in sizes:
+                advance(size)
     return shortest
 
 

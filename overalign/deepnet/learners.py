@@ -227,6 +227,9 @@ def why_not_stackable(module: nn.Module) -> str:
             return f"'{name}' normalises batches, and its averages are no parameters"
         if isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0.0:
             return f"'{name}' drops units at random"
+    names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    if len(names) > len(list(module.parameters())):
+        return "layers share their weights"  # torch's functional_call does not restore them
     constant = {
         id(buffer)
         for part in module.modules()
@@ -283,6 +286,8 @@ def _by_products(module: nn.Module) -> Forward | None:
     layers = [(name, type(layer)) for name, layer in module.named_children()]
     kinds = [kind for _, kind in layers]
     if set(kinds) - {nn.Flatten, nn.Linear, nn.ReLU} or nn.Flatten in kinds[1:]:
+        return None
+    if not all(parameter.requires_grad for parameter in module.parameters()):
         return None
 
     def forward(parameters: Parameters, x: Tensor) -> Tensor:

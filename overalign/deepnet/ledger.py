@@ -160,7 +160,7 @@ class Ledger:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`; all of it counts as new to `new_lines`."""
-        self.history = {name: np.array(state["history"][name]) for name in self.history}
+        self.history = {name: state["history"][name].copy() for name in self.history}
         self.ends = {cell: End(**end) for cell, end in state["ends"].items()}
         self._noted, self._written = [(cell, epoch) for cell, epoch in state["noted"]], 0
 

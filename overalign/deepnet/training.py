@@ -143,7 +143,8 @@ class _Record:
             return None
         kept = self.checkpoint.load(self.identity)
         if kept is not None:
-            self.ledger.load(kept["ledger"])
+            history = {name: each.numpy() for name, each in kept["ledger"]["history"].items()}
+            self.ledger.load(kept["ledger"] | {"history": history})
         self.checkpoint.begin_history(self.ledger.new_lines())
         return None if kept is None else dict(kept["course"])
 
@@ -154,8 +155,9 @@ class _Record:
         self.checkpoint.log(self.ledger.new_lines())
         if self.checkpoint.is_due():
             ledger = self.ledger.state()
-            ledger["history"] = {k: torch.from_numpy(v) for k, v in ledger["history"].items()}
-            self.checkpoint.save(self.identity, {"ledger": ledger, "course": course.state()})
+            history = {name: torch.from_numpy(each) for name, each in ledger["history"].items()}
+            state = {"ledger": ledger | {"history": history}, "course": course.state()}
+            self.checkpoint.save(self.identity, state)
 
     def close(self) -> None:
         """After the end."""

@@ -1,0 +1,65 @@
+"""The size of a stack, from times that are known and from real ones."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from overalign.deepnet import calibration
+from overalign.deepnet.calibration import stack_size
+from overalign.deepnet.settings import Architecture, Sweep, Task
+
+TASK = Task(n=60, held_out=100)
+
+
+def sweep(seeds: int = 16, control: bool = True) -> Sweep:
+    return Sweep(task=TASK, architecture=Architecture(width=16), seeds=seeds, control=control)
+
+
+def with_times(monkeypatch: pytest.MonkeyPatch, times: dict[int, float]) -> None:
+    def known(setup: object, sizes: list[int], seconds: float) -> dict[int, float]:
+        return {size: times.get(size, math.inf) for size in sizes}
+
+    monkeypatch.setattr(calibration, "_times", known)
+
+
+def test_the_size_that_ends_soonest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_times(monkeypatch, {1: 1.0, 2: 1.2, 3: 1.5, 5: 2.0, 9: 4.0})
+    assert stack_size(sweep()) == 9
+    assert stack_size(sweep(seeds=1, control=False)) == 5, "two workers, two groups"
+    assert stack_size(sweep(seeds=1, control=False), workers=1) == 9
+    assert stack_size(sweep(seeds=1, control=False), workers=3) == 3
+
+
+def test_a_stack_that_does_not_pay_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_times(monkeypatch, {1: 1.0, 2: 2.0, 3: 2.9, 5: 5.0, 9: 9.0})
+    assert stack_size(sweep()) == 1
+    with_times(monkeypatch, {1: 1.0})
+    assert stack_size(sweep()) == 1
+
+
+def test_what_cannot_be_stacked_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_times", None)
+    normalised = Architecture(width=16, batch_norm=True)
+    assert stack_size(Sweep(task=TASK, architecture=normalised)) == 1
+    assert stack_size(Sweep(task=TASK, log2_output_multipliers=(0.0,))) == 1
+
+
+def test_stacks_are_bounded_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_times(monkeypatch, {1: 9.0, 2: 9.0, 3: 9.0, 5: 9.0, 9: 9.0})
+    weights = 128 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10
+    monkeypatch.setattr(calibration, "_LARGEST", 4 * weights)
+    assert stack_size(sweep()) == 3
+
+
+def test_real_times_are_those_of_short_epochs() -> None:
+    before = torch.get_num_threads()
+    setup = calibration._short_setup(sweep())
+    assert (len(setup.data.train), len(setup.data.test)) == (60, 100)
+    times = calibration._times(setup, [1, 9], 0.2)
+    assert 0.0 < times[1] < math.inf
+    assert 0.0 < times[9] < 9.0 * times[1], "a stack of small networks pays"
+    assert torch.get_num_threads() == before
+    assert calibration._times(setup, [1, 9], 1e-9)[9] == math.inf, "too slow to be timed"
