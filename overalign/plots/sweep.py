@@ -81,6 +81,25 @@ def plot_accuracy(table: xr.Dataset, figure: Figure | None = None) -> NDArray[An
         at the stop. Hollow: not every run reached its training target. Diamond: c*, chosen on one
         half of the seeds. Below: accuracy at the stop less that at c* within the seeds of the other
         half, which chose nothing, with 95 % intervals; runs that missed their target left out.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> accuracy = np.broadcast_to([0.7, 0.8, 0.6], (1, 2, 1, 3))
+    >>> dims = ("task", "seed", "learning_rate", "output_multiplier")
+    >>> table = xr.Dataset(
+    ...     {
+    ...         "test_accuracy": (dims, accuracy),
+    ...         "outcome": (dims, np.full(accuracy.shape, "REACHED")),
+    ...     },
+    ...     coords={
+    ...         "task": ["given"],
+    ...         "learning_rate": [0.01],
+    ...         "log2_output_multiplier": ("output_multiplier", [-4.0, -2.0, 0.0]),
+    ...     },
+    ... )
+    >>> plot_accuracy(table).shape
+    (2, 1)
     """
     tasks = [str(task) for task in table["task"].values]
     with style():
@@ -410,6 +429,12 @@ def plot_gain(
     -------
     matplotlib.axes.Axes
         In points of accuracy, with 95 % intervals.
+
+    Examples
+    --------
+    >>> gains = [Gain(0.01, 0.0, 0.02, -4.0, 0.0, 8), Gain(0.03, 0.01, 0.05, -4.0, 0.0, 8)]
+    >>> plot_gain([32, 64], gains).get_ylabel()
+    'gain over $c=1$, points'
     """
     order = sorted(zip(effective_dimensions, gains, strict=True), key=lambda pair: pair[0])
     x = np.log2([dimension for dimension, _ in order])
