@@ -1,1 +1,74 @@
-"""Deep networks: feature-learning strength swept by an output multiplier, and what it does."""
+"""Deep networks: feature-learning strength swept by an output multiplier, and what it does.
+
+settings -> images, models -> training -> runs -> sweep -> statistics, transfer
+
+Settings and statistics load at once; what needs torch is loaded when it is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .settings import Architecture, Cell, Group, Sweep, Task, Training
+from .statistics import control, dispersion, gain, u_curve
+from .transfer import best_multiplier, fit_transfer
+
+if TYPE_CHECKING:
+    from .dimension import intrinsic_dimension
+    from .images import ImageData, Images, read_images
+    from .mechanism import Mechanism, kernel_alignment, tangent_kernel
+    from .models import build_model
+    from .scaling import Centered, Paired, scaled_learning_rate, with_output_multiplier
+    from .search import OutputMultiplierSearch, find_output_multiplier
+    from .sweep import plan, run_sweep
+    from .training import train
+
+_PLACES = {
+    "dimension": ("intrinsic_dimension",),
+    "images": ("ImageData", "Images", "read_images"),
+    "mechanism": ("Mechanism", "kernel_alignment", "tangent_kernel"),
+    "models": ("build_model",),
+    "scaling": ("Centered", "Paired", "scaled_learning_rate", "with_output_multiplier"),
+    "search": ("OutputMultiplierSearch", "find_output_multiplier"),
+    "sweep": ("plan", "run_sweep"),
+    "training": ("train",),
+}
+_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "Architecture",
+    "Cell",
+    "Centered",
+    "Group",
+    "ImageData",
+    "Images",
+    "Mechanism",
+    "OutputMultiplierSearch",
+    "Paired",
+    "Sweep",
+    "Task",
+    "Training",
+    "best_multiplier",
+    "build_model",
+    "control",
+    "dispersion",
+    "find_output_multiplier",
+    "fit_transfer",
+    "gain",
+    "intrinsic_dimension",
+    "kernel_alignment",
+    "plan",
+    "read_images",
+    "run_sweep",
+    "scaled_learning_rate",
+    "tangent_kernel",
+    "train",
+    "u_curve",
+    "with_output_multiplier",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Names of modules that bring torch, loaded when they are asked for."""
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -256,12 +256,11 @@ class Sweep(Config, frozen=True):
             raise ProblemError("without a stop every run takes all epochs; lower epochs")
         if training.momentum and training.optimiser != "sgd":
             raise ProblemError("momentum belongs to optimiser 'sgd'; 'adam' has its own")
-        if training.homogeneous_degree is not None and (
-            architecture.bias or uses_batch_norm(architecture)
-        ):
+        if training.homogeneous_degree is not None and not _is_homogeneous(architecture):
             raise ProblemError(
-                "homogeneous_degree: a network with biases or batch normalisation is not "
-                "homogeneous; set bias = false and batch_norm = false, or leave the degree out"
+                "homogeneous_degree: a network with biases, batch normalisation or skip "
+                "connections is not homogeneous; set bias = false and batch_norm = false, take "
+                "another model than resnet, or leave the degree out"
             )
         if self.control and self.task.labels == "linear_teacher":
             raise ProblemError(
@@ -283,3 +282,9 @@ def uses_batch_norm(architecture: Architecture) -> bool:
     if architecture.batch_norm is not None:
         return architecture.batch_norm
     return architecture.model.startswith("resnet")
+
+
+def _is_homogeneous(architecture: Architecture) -> bool:
+    """Whether f(t theta) = t^L f(theta): layers in a chain, without biases or normalisation."""
+    is_chain = not architecture.model.startswith("resnet")
+    return is_chain and not architecture.bias and not uses_batch_norm(architecture)
