@@ -87,7 +87,7 @@ from .ucurve import UCurve, run_ucurve
 from .verdicts import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from . import statements
+    from . import deepnet, statements
 
 __version__ = "0.1.0"
 
@@ -139,6 +139,7 @@ __all__ = [
     "bayes_error",
     "class_mean_angle",
     "dead_neurons",
+    "deepnet",
     "direction_error",
     "excess_error_of",
     "find_optimum",
@@ -173,7 +174,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`overalign.statements` is loaded when it is asked for: it brings SymPy."""
-    if name == "statements":
+    """Parts that bring a heavy library are loaded when they are asked for."""
+    if name in ("deepnet", "statements"):
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
