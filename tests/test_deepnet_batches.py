@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -25,9 +27,9 @@ def test_an_epoch_shows_every_image_once_and_keeps_the_short_batch() -> None:
     training = Training(batch_size=4)
     shown = order(training, 0, 1)
     assert [len(batch) for batch in shown] == [4, 4, 2]
-    assert sorted(sum(shown, [])) == list(range(10))
+    assert sorted(chain(*shown)) == list(range(10))
     drawn = torch.randperm(10, generator=torch_stream(0, Purpose.BATCHES, 1)).tolist()
-    assert sum(shown, []) == drawn
+    assert list(chain(*shown)) == drawn
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
@@ -46,7 +48,7 @@ def test_the_whole_set_is_one_batch() -> None:
 
 def moved(image: torch.Tensor, down: int, right: int, mirrored: bool) -> torch.Tensor:
     """The image seen through a window that is moved, black outside."""
-    channels, height, width = image.shape
+    _, height, width = image.shape
     out = torch.zeros_like(image)
     for i in range(height):
         for j in range(width):
@@ -87,7 +89,7 @@ def test_augmentation_is_drawn_by_epoch_and_refuses_vectors() -> None:
     (later,) = (x for x, _ in batches(images, training, 0, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
-    with pytest.raises(ProblemError, match="vectors of 1 numbers.*augmentation = false"):
+    with pytest.raises(ProblemError, match=r"vectors of 1 numbers.*augmentation = false"):
         list(batches(IMAGES, training, 0, 1))
 
 

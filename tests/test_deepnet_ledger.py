@@ -106,12 +106,12 @@ def test_without_a_validation_set_nothing_is_said_of_it() -> None:
 def test_what_was_noted_is_told_once_as_json_and_comes_back_from_a_state() -> None:
     ledger = Ledger(CELLS, Training(), False)
     ledger.note(1, 0, look(accuracy=0.25))
-    ledger.note(0, 0, look(risk=math.inf))
+    ledger.note(0, 0, look(test_risk=math.inf))
     lines = ledger.new_lines()
     first, second = map(json.loads, lines)
     assert (first["cell"], first["epoch"], first["log2_output_multiplier"]) == (1, 0, 0.0)
     assert first["train_accuracy"] == 0.25
-    assert "train_risk" not in second, "JSON has no infinity"
+    assert "test_risk" not in second, "JSON has no infinity"
     assert ledger.new_lines() == []
     ended(ledger, 0, 1, risk=math.nan)
     other = Ledger(CELLS, Training(), False)

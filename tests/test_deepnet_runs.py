@@ -78,9 +78,7 @@ run_all([group], partial(runs.run_group, root=root), root)
 
 
 def test_a_killed_process_loses_nothing_that_was_kept(tmp_path: Path) -> None:
-    long = msgspec.structs.replace(
-        GROUP, training=Training(epochs=10**4, stop_accuracy=None, stop_risk=0.01)
-    )
+    long = msgspec.structs.replace(GROUP, training=Training(epochs=300, stop_accuracy=None))
     command = [sys.executable, "-c", KILLED, str(tmp_path), msgspec.json.encode(long).decode()]
     path = RunFolder(tmp_path, long).path / "checkpoint.pt"
     with subprocess.Popen(command) as process:

@@ -368,7 +368,7 @@ def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(ProblemError, match="'cpu', 'cuda' or 'cuda:N'"):
             require_device(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ProblemError, match="no CUDA device.*set device = 'cpu'"):
+    with pytest.raises(ProblemError, match=r"no CUDA device.*set device = 'cpu'"):
         train(MLP, DATA, cells(0.0), Training(device="cuda"), 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -75,6 +75,8 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
+            if not zipfile.is_zipfile(self.path):
+                raise zipfile.BadZipFile("not a file of torch")
             kept: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
             found, state = kept["identity"], kept["state"]
         except _DAMAGE as error:

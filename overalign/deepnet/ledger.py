@@ -91,10 +91,12 @@ class Ledger:
             Its number.
         epoch : int
         measured : mapping
-            Of all names in ``history``.
+            Of all names in ``history``. Where the training risk is not finite none of them is
+            kept: the largest of outputs that are no numbers is no class.
         """
-        for name, values in self.history.items():
-            values[cell, self._index(epoch)] = measured[name]
+        if math.isfinite(measured["train_risk"]):
+            for name, values in self.history.items():
+                values[cell, self._index(epoch)] = measured[name]
         self._noted.append((cell, epoch))
 
     def end_of(self, cell: int, epoch: int, steps: int) -> End | None:
@@ -195,11 +197,7 @@ class Ledger:
     def _at_the_stop(self, ends: Sequence[End]) -> dict[str, FloatArray]:
         rows = np.arange(len(ends))
         stops = np.array([self._index(end.epochs) for end in ends])
-        sound = np.array([end.outcome != "DIVERGED" for end in ends])
-        return {
-            name: np.where(sound, values[rows, stops], np.nan)
-            for name, values in self.history.items()
-        }
+        return {name: values[rows, stops] for name, values in self.history.items()}
 
     def _at_the_best(self) -> dict[str, FloatArray]:
         """Quantities at the epochs of the best test accuracy, and of the least validation risk."""
