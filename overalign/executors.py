@@ -12,8 +12,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Literal, ParamSpec, TypeAlias, TypeVar
 
 from .errors import ProblemError, RunError
@@ -73,10 +74,7 @@ def open_executor(
     if kind == "inline":
         yield None
     elif kind == "processes":
-        with (
-            _one_thread_each(),
-            ProcessPoolExecutor(count, get_context("spawn"), initializer=_follow_parent) as pool,
-        ):
+        with _processes(count) as pool:
             yield pool
     else:
         with _dask(count, address) as cluster:
@@ -96,17 +94,36 @@ def _one_thread_each() -> Iterator[None]:
         os.environ.update({name: before[name] for name in _THREADS if name in before})
 
 
-def _follow_parent() -> None:
-    """In a worker process: leave interrupts to the parent, and end when it has ended."""
+@contextmanager
+def _processes(workers: int) -> Iterator[Executor]:
+    """A pool whose workers end at once when this end of a pipe is closed, or its process ends."""
+    context = get_context("spawn")
+    line, held = context.Pipe(duplex=False)
+    with (
+        line,
+        held,
+        _one_thread_each(),
+        ProcessPoolExecutor(workers, context, _follow, (line,)) as pool,
+    ):
+        try:
+            yield pool
+        except Exception:
+            raise  # what has begun is finished
+        except BaseException:  # an interrupt does not wait
+            held.close()
+            raise
+
+
+def _follow(line: Connection) -> None:
+    """In a worker process: leave interrupts to the parent, and end when the line is cut."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _end_with(line: Connection) -> None:
+    with suppress(EOFError, OSError):
+        line.recv_bytes()  # nothing is ever sent
+    os._exit(1)
 
 
 @contextmanager

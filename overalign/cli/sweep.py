@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from ..engine import OnError
 from ..errors import ProblemError
 from ..executors import ExecutorKind, open_executor
 from ..records import RunFolder, require_writable, write_dataset
-from .shared import NOT_REACHED, REACHED, MaybeInt, MaybeText, interrupt_ends, made_folder
+from .shared import INTERRUPTED, NOT_REACHED, REACHED, MaybeInt, MaybeText, made_folder
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -165,24 +166,27 @@ def _sweep(options: SweepOptions) -> xr.Dataset:
     from ..deepnet.sweep import run_sweep
 
     console = Console(stderr=True)
-    left = f"finished groups are kept in {options.output}; the same command goes on from there"
-    with (
-        interrupt_ends(console, left),
-        open_executor(options.executor, options.workers, options.scheduler) as executor,
-        _live(console, options.settings) as (progress, on_end),
-    ):
-        return run_sweep(
-            options.settings,
-            options.output,
-            executor=executor,
-            workers=_workers(options),
-            stack=options.stack,
-            progress=progress,
-            on_end=on_end,
-            retries=options.retries,
-            retry_failed=options.retry_failed,
-            on_error=options.on_error,
-        )
+    try:
+        with (
+            open_executor(options.executor, options.workers, options.scheduler) as executor,
+            _live(console, options.settings) as (progress, on_end),
+        ):
+            return run_sweep(
+                options.settings,
+                options.output,
+                executor=executor,
+                workers=_workers(options),
+                stack=options.stack,
+                progress=progress,
+                on_end=on_end,
+                retries=options.retries,
+                retry_failed=options.retry_failed,
+                on_error=options.on_error,
+            )
+    except KeyboardInterrupt:
+        left = f"finished groups are kept in {options.output}; the same command goes on from there"
+        console.print(f"interrupted; {left}", markup=False, soft_wrap=True)
+        sys.exit(INTERRUPTED)
 
 
 def _workers(options: SweepOptions) -> int:
@@ -357,17 +361,19 @@ def _curve(table: xr.Dataset, task: str) -> Table:
     shown = _new_table(f"labels: {task.replace('_', ' ')}{several}")
     shown.caption = (
         "w emp., w pop.: cosine of the effective predictors to the class means, of the training "
-        "images and of all; CKA: tangent kernel to that at the start"
+        "images and of all; CKA: tangent kernel to that at the start; reached: the target"
     )
     shown.caption_justify = "left"
     names = {heading: name for heading, name in _COLUMNS.items() if name in chosen}
-    for heading in ("c", *names, *_OUTCOMES):
+    for heading in ("c", *names, "reached"):
         shown.add_column(heading, justify="right", no_wrap=True)
+    shown.add_column("else")
     for log2_c, row in zip(chosen["log2_output_multiplier"].values, _rows(chosen), strict=True):
         cells = [_mean(row[name].values, name) for name in names.values()]
-        outcomes = Counter(map(str, row["outcome"].values))
-        counts = [str(outcomes[name.upper()] or "") for name in _OUTCOMES]
-        shown.add_row(f"2^{float(log2_c):g}", *cells, *counts)
+        ends = Counter(map(str, row["outcome"].values))
+        others = (f"{ends[name.upper()]} {name}" for name in _OUTCOMES[1:] if ends[name.upper()])
+        reached = f"{ends['REACHED']}/{ends.total()}"
+        shown.add_row(f"2^{float(log2_c):g}", *cells, reached, ", ".join(others))
     return shown
 
 
@@ -462,17 +468,18 @@ def _cost(options: SweepOptions, runs: list[RunFolder[Group]]) -> str:
 
 
 def _one_epoch(group: Group) -> float:
-    """Seconds that an epoch of a group takes, evaluation included."""
+    """Seconds that an epoch of a group takes, evaluation included, once torch is warm."""
     from ..deepnet.images import read_images
     from ..deepnet.models import build_model
     from ..deepnet.training import train
 
     data = read_images(group.task, group.seed)
     make_model = partial(build_model, group.architecture, data.shape, data.classes)
-    began = time.monotonic()
-    training = replace(group.training, epochs=1)
-    train(make_model, data, group.cells, training, group.seed, measure=False)
-    return time.monotonic() - began
+    for epochs in (1, 2):
+        began = time.monotonic()
+        training = replace(group.training, epochs=epochs, evaluate_every=1)
+        train(make_model, data, group.cells, training, group.seed, measure=False)
+    return 0.5 * (time.monotonic() - began)
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,320 @@
+"""Sweeps: their groups, what they keep and refuse, and a table that only settings decide."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from msgspec.structs import replace
+
+from overalign.deepnet import sweep as module
+from overalign.deepnet.settings import Architecture, Group, Sweep, Task, Training
+from overalign.deepnet.sweep import FAILED, plan, run_sweep, runs_of
+from overalign.errors import ConfigError, DataFileError, OutputError, ProblemError, RunError
+from overalign.executors import open_executor
+from overalign.records import locked, read_dataset, write_dataset
+
+SMALL = Sweep(
+    task=Task(n=40, held_out=40),
+    architecture=Architecture(width=8),
+    training=Training(epochs=3),
+    log2_output_multipliers=(-4.0, 0.0),
+    learning_rates=(0.01, 0.1),
+    seeds=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Breaks:
+    """Stands for `run_group`: breaks where it is told to, and counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun: list[Group] = []
+        self.error: Exception | None = None
+        self.at: set[tuple[int, str]] = set()
+        self._true = module.run_group
+        monkeypatch.setattr(module, "run_group", self)
+
+    def __call__(self, group: Group, root: Path) -> xr.Dataset:
+        self.begun.append(group)
+        if self.error is not None and (group.seed, group.task.labels) in self.at:
+            raise self.error
+        return self._true(group, root)
+
+
+@pytest.fixture
+def breaks(monkeypatch: pytest.MonkeyPatch) -> Breaks:
+    return Breaks(monkeypatch)
+
+
+def content(table: xr.Dataset, folder: Path) -> bytes:
+    return write_dataset(table, folder / "table.nc").read_bytes()
+
+
+# ---------------------------------------------------------------- groups
+
+
+def test_groups_hold_every_cell_of_every_task_and_seed_once() -> None:
+    for stack in (1, 3, 4, 7):
+        groups = plan(SMALL, stack=stack)
+        cells = [(g.seed, g.task.labels, cell) for g in groups for cell in g.cells]
+        assert len(cells) == len(set(cells)) == 2 * 2 * 4
+        assert max(len(group.cells) for group in groups) == min(stack, 4)
+        for group in groups:
+            assert (group.architecture, group.training) == (SMALL.architecture, SMALL.training)
+
+
+def test_whole_curves_come_first_and_the_smallest_multipliers_of_each_before_the_others() -> None:
+    groups = plan(replace(SMALL, learning_rates=(0.1,)), stack=1)
+    assert [(g.seed, g.cells[0].log2_output_multiplier) for g in groups[:4]] == [
+        *((0, -4.0), (0, 0.0)),
+        *((0, -4.0), (0, 0.0)),  # of the control
+    ]
+    assert [g.seed for g in groups] == [0] * 4 + [1] * 4
+
+
+def test_groups_do_not_depend_on_the_number_of_seeds_or_the_control() -> None:
+    few = plan(replace(SMALL, control=False, seeds=1), stack=3)
+    assert set(few) <= set(plan(SMALL, stack=3)) <= set(plan(replace(SMALL, seeds=5), stack=3))
+
+
+def test_the_stack_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def measured(settings: Sweep, workers: int) -> int:
+        asked.append(workers)
+        return 3
+
+    monkeypatch.setattr(module, "stack_size", measured)
+    first = run_sweep(SMALL, tmp_path, workers=5)
+    assert json.loads((tmp_path / "plan.json").read_text()) == {"stack": 3}
+    again = run_sweep(replace(SMALL, seeds=3), tmp_path)
+    assert asked == [5]
+    assert len(list((tmp_path / "runs").iterdir())) == 3 * 2 * 2
+    xr.testing.assert_equal(first.drop_vars("epoch"), again.isel(seed=[0, 1]).drop_vars("epoch"))
+    with pytest.raises(ProblemError, match="planned in stacks of 3, not 2"):
+        run_sweep(SMALL, tmp_path, stack=2)
+
+
+# ---------------------------------------------------------------- the table
+
+
+def test_the_table_holds_each_group_at_its_place(tmp_path: Path) -> None:
+    table = run_sweep(SMALL, tmp_path, stack=3)
+    assert dict(table.sizes) == {
+        "task": 2,
+        "seed": 2,
+        "learning_rate": 2,
+        "output_multiplier": 2,
+        "epoch": 4,
+    }
+    assert table.task.values.tolist() == ["given", "linear_teacher"]
+    assert json.loads(table.attrs["settings"])["training"]["epochs"] == 3
+    for run in runs_of(plan(SMALL, tmp_path), tmp_path):
+        result = run.result()
+        at = table.sel(task=run.config.task.labels, seed=run.config.seed)
+        assert json.loads(str(at.data_record.item()))["seed"] == run.config.seed
+        for place, cell in enumerate(run.config.cells):
+            column = list(table.log2_output_multiplier.values).index(cell.log2_output_multiplier)
+            one = at.sel(learning_rate=cell.learning_rate).isel(output_multiplier=column)
+            for name, values in result.isel(cell=place).data_vars.items():
+                assert one[name].dims == values.dims
+                np.testing.assert_array_equal(one[name].values, values.values)
+                assert one[name].attrs == values.attrs
+    assert table.steps.dtype == np.int64
+    kept = read_dataset(write_dataset(table, tmp_path / "results.nc"))
+    xr.testing.assert_equal(kept, table)
+
+
+def test_groups_that_end_at_different_epochs_share_one_axis(tmp_path: Path) -> None:
+    settings = replace(SMALL, learning_rates=(0.1, 0.5), control=False)
+    quick = replace(settings, training=Training(epochs=60, stop_accuracy=0.5))
+    table = run_sweep(quick, tmp_path, stack=1)
+    ends = table.epochs.values
+    assert len(np.unique(ends)) > 1
+    assert table.epoch.values.tolist() == list(range(ends.max() + 1))
+    known = np.isfinite(table.train_risk_history.values).sum(axis=-1)
+    np.testing.assert_array_equal(known, ends + 1)
+
+
+def test_interruptions_order_and_executors_leave_the_table_as_it_is(
+    tmp_path: Path, breaks: Breaks
+) -> None:
+    whole = content(run_sweep(SMALL, tmp_path / "whole", stack=3), tmp_path)
+    breaks.error, breaks.at = KeyboardInterrupt(), {(1, "given")}  # type: ignore[assignment]
+    folder = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(SMALL, folder, stack=3)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("status.json")}
+    assert len(before) == 4
+    breaks.error = None
+    breaks.begun.clear()
+    assert content(run_sweep(SMALL, folder), tmp_path) == whole
+    assert len(breaks.begun) == 4
+    assert before.items() <= {p: p.stat().st_mtime_ns for p in folder.rglob("status.json")}.items()
+
+
+def test_processes_give_the_same_table(tmp_path: Path) -> None:
+    settings = replace(SMALL, learning_rates=(0.1,), control=False)
+    whole = content(run_sweep(settings, stack=1), tmp_path)
+    with open_executor("processes", 2) as executor:
+        table = run_sweep(settings, tmp_path / "sweep", stack=1, executor=executor)
+    assert content(table, tmp_path) == whole
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_a_group_that_fails_is_a_gap_that_says_why(tmp_path: Path, breaks: Breaks) -> None:
+    breaks.error, breaks.at = ZeroDivisionError("of zero"), {(1, "linear_teacher")}
+    table = run_sweep(SMALL, tmp_path, stack=4, retries=1)
+    assert len(breaks.begun) == 5  # once more for that one
+    failed = table.outcome == FAILED
+    assert int(failed.sum()) == 4
+    assert bool(failed.sel(task="linear_teacher", seed=1).all())
+    assert set(table.reason.values[failed.values]) == {"ZeroDivisionError: of zero"}
+    assert bool(table.test_accuracy.isnull().equals(failed))
+    assert table.steps.dtype == float
+    write_dataset(table, tmp_path / "results.nc")
+
+    breaks.error = None
+    breaks.begun.clear()
+    run_sweep(SMALL, tmp_path)
+    assert not breaks.begun  # not without being asked
+    assert not (run_sweep(SMALL, tmp_path, retry_failed=True).outcome == FAILED).any()
+    assert len(breaks.begun) == 1
+
+
+def test_a_failure_stops_the_sweep_if_asked_to(tmp_path: Path, breaks: Breaks) -> None:
+    breaks.error, breaks.at = ZeroDivisionError("of zero"), {(0, "linear_teacher")}
+    with pytest.raises(RunError, match=r"1 of 4 runs failed; the first: ZeroDivisionError"):
+        run_sweep(SMALL, tmp_path, stack=4, on_error="stop")
+    assert len(breaks.begun) == 2
+    states = [run.state for run in runs_of(plan(SMALL, tmp_path), tmp_path)]
+    assert states == ["finished", "failed", "absent", "absent"]
+
+
+def test_a_sweep_of_which_all_groups_fail_has_no_table(tmp_path: Path, breaks: Breaks) -> None:
+    breaks.error = ZeroDivisionError("of zero")
+    breaks.at = {(seed, label) for seed in (0, 1) for label in ("given", "linear_teacher")}
+    with pytest.raises(RunError, match="4 of 4 runs failed"):
+        run_sweep(SMALL, tmp_path, stack=4)
+
+
+def test_a_full_disk_ends_the_sweep_and_loses_nothing(tmp_path: Path, breaks: Breaks) -> None:
+    breaks.error = OutputError("runs: cannot be written (No space left on device)")
+    breaks.at = {(1, "given")}
+    with pytest.raises(OutputError, match="No space left"):
+        run_sweep(SMALL, tmp_path, stack=4)
+    states = [run.state for run in runs_of(plan(SMALL, tmp_path), tmp_path)]
+    assert states == ["finished", "finished", "unfinished", "absent"]
+    breaks.error = None
+    breaks.begun.clear()
+    assert not (run_sweep(SMALL, tmp_path).outcome == FAILED).any()
+    assert len(breaks.begun) == 2
+
+
+def test_no_room_for_a_result_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SMALL, seeds=1, control=False)
+    write = Path.write_bytes
+
+    def full(path: Path, data: Any) -> int:
+        if path.name.startswith(".result.nc"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OutputError, match=r"result\.nc: cannot be written \(No space left"):
+            run_sweep(settings, tmp_path, stack=4)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert run_sweep(settings, tmp_path).sizes["seed"] == 1
+
+
+def test_a_truncated_result_is_done_again(tmp_path: Path, breaks: Breaks) -> None:
+    whole = content(run_sweep(SMALL, tmp_path / "sweep", stack=4), tmp_path)
+    result = runs_of(plan(SMALL, tmp_path / "sweep"), tmp_path / "sweep")[2].path / "result.nc"
+    result.write_bytes(result.read_bytes()[:1000])
+    breaks.begun.clear()
+    assert content(run_sweep(SMALL, tmp_path / "sweep"), tmp_path) == whole
+    assert len(breaks.begun) == 1
+
+
+def test_another_sweep_in_the_folder_is_refused_with_what_differs(tmp_path: Path) -> None:
+    run_sweep(replace(SMALL, seeds=1, control=False), tmp_path, stack=4)
+    training = replace(SMALL.training, epochs=4)
+    other = replace(SMALL, training=training, log2_output_multipliers=(-4.0, 1.0))
+    with pytest.raises(
+        ProblemError,
+        match=r"another sweep: training.epochs is 3 there, 4 was asked for; log2_output_mul",
+    ):
+        run_sweep(other, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("config.toml", "seedz = 3", r"unknown key 'seedz'; did you mean .seed"),
+        ("plan.json", "{", "plan.json: not JSON"),
+        ("plan.json", '{"stack": 0}', "'stack' is 0"),
+    ],
+)
+def test_a_damaged_folder_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        run_sweep(SMALL, tmp_path, stack=4)
+
+
+def test_two_processes_never_work_in_one_folder(tmp_path: Path, breaks: Breaks) -> None:
+    with locked(tmp_path), pytest.raises(OutputError, match=r"process \d+ on .* works in it"):
+        run_sweep(SMALL, tmp_path, stack=4)
+    assert not breaks.begun
+
+
+def test_a_finished_sweep_can_be_read_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SMALL, seeds=1, control=False)
+    table = run_sweep(settings, tmp_path, stack=4)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    xr.testing.assert_identical(run_sweep(settings, tmp_path), table)
+    shutil.rmtree(next((tmp_path / "runs").iterdir()))
+    with pytest.raises(OutputError, match="cannot be written"):
+        run_sweep(settings, tmp_path)
+
+
+def test_requests_that_cannot_be_met_are_known_before_any_work(tmp_path: Path) -> None:
+    for settings, error, message in [
+        (replace(SMALL, task=Task(data="npz:nowhere.npz")), DataFileError, "nowhere.npz"),
+        (replace(SMALL, task=Task(data="cifar100")), DataFileError, "cifar-100-python"),
+        (replace(SMALL, training=Training(optimiser="adam", momentum=0.9)), ProblemError, "moment"),
+    ]:
+        with pytest.raises(error, match=message):
+            run_sweep(settings, tmp_path / "sweep", stack=4)
+        assert not list(tmp_path.rglob("config.json"))
+    with pytest.raises(ProblemError, match="stack is 0"):
+        plan(SMALL, stack=0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_a_gpu_that_is_not_there_is_said(tmp_path: Path) -> None:
+    settings = replace(SMALL, training=Training(device="cuda"))
+    with pytest.raises(ProblemError, match="cuda"):
+        run_sweep(settings, tmp_path, stack=4)
