@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProblemError
-from .batches import batches, loss_of
+from .batches import LossOf, batches, loss_of
 from .images import ImageData, Images
 from .learners import Learner, learner_of
 from .ledger import End, Ledger
@@ -23,6 +23,8 @@ from .seeds import Purpose, initialised, torch_stream
 from .settings import Cell, Training
 
 __all__ = ["Course", "Setup", "evaluate", "require_device"]
+
+_SMALL = 2**24  # numbers, in all sets together: they are normalised once
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Setup:
     cells : tuple of Cell
     training : Training
     seed : int
+    sets : dict of Images
+        "train", "test" and, if there is one, "validation": of small data, the normalised inputs.
+    inputs : callable
+        Normalises what ``sets`` holds, if that is left to do.
     """
 
     template: nn.Module
@@ -44,6 +50,8 @@ class Setup:
     cells: tuple[Cell, ...]
     training: Training
     seed: int
+    sets: dict[str, Images]
+    inputs: Callable[[Tensor], Tensor]
 
     @classmethod
     def of(
@@ -58,8 +66,17 @@ class Setup:
         if not cells:
             raise ProblemError("there is no cell to train; give at least one")
         device = require_device(training.device)
-        template = initialised(make_model, seed).to(device, _dtype(training)).train()
-        return cls(template, data.to(device), tuple(cells), training, seed)
+        dtype = _dtype(training)
+        template = initialised(make_model, seed).to(device, dtype).train()
+        data = data.to(device)
+        names = ("train", "test", "validation")
+        sets = {name: images for name in names if (images := getattr(data, name)) is not None}
+        inputs: Callable[[Tensor], Tensor] = partial(data.normalised, dtype=dtype)
+        small = sum(images.x.numel() for images in sets.values()) <= _SMALL
+        if small and not training.augmentation:  # which brings in black, before normalisation
+            sets = {name: Images(inputs(images.x), images.y) for name, images in sets.items()}
+            inputs = _as_it_is
+        return cls(template, data, tuple(cells), training, seed, sets, inputs)
 
     @property
     def device(self) -> torch.device:
@@ -132,8 +149,8 @@ class Course:
         self.epoch += 1
         largest = torch.zeros_like(self._multipliers)
         with _seeded(setup.seed, self.epoch, self._multipliers.device):
-            for raw, y in batches(setup.data.train, setup.training, setup.seed, self.epoch):
-                x = setup.data.normalised(raw, self._multipliers.dtype)
+            for raw, y in batches(setup.sets["train"], setup.training, setup.seed, self.epoch):
+                x = setup.inputs(raw)
                 losses, gradients = self._learner.gradients(x, partial(self._losses, y=y))
                 self._optimiser.step(self._learner.parameters, gradients)
                 largest = torch.maximum(largest, losses)  # keeps what is not a number
@@ -153,11 +170,10 @@ class Course:
 
     def look(self) -> None:
         """Evaluate all networks; those whose training is over leave."""
-        data, names = self.setup.data, ("train", "test", "validation")
-        sets = {name: images for name in names if (images := getattr(data, name)) is not None}
+        setup = self.setup
         columns: dict[str, list[float]] = {}
-        for name, images in sets.items():
-            found = evaluate(self._learner, images, data, self._multipliers, self.setup.training)
+        for name, images in setup.sets.items():
+            found = evaluate(self._learner, images, setup.inputs, self._multipliers, self._loss)
             columns |= {f"{name}_{key}": values.tolist() for key, values in found.items()}
         columns["logit_scale"] = columns["train_logit_scale"]
         ends = {}
@@ -207,6 +223,14 @@ class Course:
         self._optimiser.load(state["optimiser"])
 
 
+def _dtype(training: Training) -> torch.dtype:
+    return torch.float64 if training.precision == "float64" else torch.float32
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
 @contextmanager
 def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """Torch's global generators for modules that draw from them (dropout), left as they were."""
@@ -216,7 +240,11 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
 
 
 def evaluate(
-    learner: Learner, images: Images, data: ImageData, multipliers: Tensor, training: Training
+    learner: Learner,
+    images: Images,
+    inputs: Callable[[Tensor], Tensor],
+    multipliers: Tensor,
+    loss: LossOf,
 ) -> dict[str, Tensor]:
     """Accuracy, risk and scale of c f on a set of images, in evaluation mode.
 
@@ -224,34 +252,30 @@ def evaluate(
     ----------
     learner : Learner
     images : Images
-    data : ImageData
-        Knows how they are normalised.
+    inputs : callable
+        Normalises them.
     multipliers : Tensor
         c of each network; [networks].
-    training : Training
-        Its loss.
+    loss : callable
+        As `loss_of` gives it.
 
     Returns
     -------
     dict of Tensor
         ``accuracy``, ``risk``, ``logit_scale``; float64 [networks].
     """
-    loss = loss_of(training)
     sums = torch.zeros(3, len(multipliers), dtype=torch.float64, device=multipliers.device)
     # small enough for a processor's cache; a graphics card wants more to do at once
-    rows = 256 if multipliers.device.type == "cpu" else 1024
+    numbers = 2**18 if multipliers.device.type == "cpu" else 2**23
+    rows = min(max(numbers // (len(multipliers) * images.x[0].numel()), 64), 1024)
     for x, y in zip(torch.split(images.x, rows), torch.split(images.y, rows), strict=True):
-        f = multipliers[:, None, None] * learner.outputs(data.normalised(x, multipliers.dtype))
+        f = multipliers[:, None, None] * learner.outputs(inputs(x))
         centred = f - f.mean(2, keepdim=True)
         sums[0] += (f.argmax(2) == y).sum(1)
         sums[1] += loss(f, y).sum(1, dtype=torch.float64)
         sums[2] += centred.square().mean(2).sum(1, dtype=torch.float64)
     accuracy, risk, square = sums / len(images)
     return {"accuracy": accuracy, "risk": risk, "logit_scale": square.sqrt()}
-
-
-def _dtype(training: Training) -> torch.dtype:
-    return torch.float64 if training.precision == "float64" else torch.float32
 
 
 def require_device(name: str) -> torch.device:
@@ -264,7 +288,7 @@ def require_device(name: str) -> torch.device:
 
     Examples
     --------
-    >>> from overalign.deepnet.training import require_device
+    >>> from overalign.deepnet.course import require_device
     >>> require_device("cpu")
     device(type='cpu')
     """
