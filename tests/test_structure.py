@@ -59,8 +59,10 @@ ONLY_IMPORTED_BY: dict[str, set[str]] = {
     "cli": set(),
 }
 
-HEAVY = ["scipy.stats", "xarray", "sympy", "numba", "torch", "matplotlib", "sklearn"]
-HEAVY += ["dask", "distributed"]
+HEAVY = [
+    *("scipy.stats", "xarray", "sympy", "numba", "torch", "matplotlib", "sklearn"),
+    *("dask", "distributed"),
+]
 START_UP_SECONDS = 0.5
 IMPORT = "import overalign"
 HELP = """
