@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from overalign.deepnet.training import train
 from validation import common
 
 METHODS = ("plain", "one by one", "stacked")
+HELD_OUT = (1000, 4000)  # the first is judged
 CELLS = Sweep().cells
 WORKERS = 2
 
@@ -48,15 +50,16 @@ class Job(NamedTuple):
     seed: int
     epochs: int
     size: int
+    held_out: int
 
 
 # ---------------------------------------------------------------------------------------- times
 
 
 @lru_cache
-def images(seed: int) -> ImageData:
+def images(seed: int, held_out: int) -> ImageData:
     """Of a process, read once."""
-    return read_images(Task(), seed)
+    return read_images(Task(held_out=held_out), seed)
 
 
 def maker(architecture: Architecture, data: ImageData) -> Callable[[], torch.nn.Module]:
@@ -66,7 +69,7 @@ def maker(architecture: Architecture, data: ImageData) -> Callable[[], torch.nn.
 
 def do(job: Job) -> float:
     """Seconds of a job, its data read before."""
-    data = images(job.seed)
+    data = images(job.seed, job.held_out)
     make = maker(Architecture(width=job.width), data)
     training = Training(epochs=job.epochs, stop_accuracy=None)
     begin = time.perf_counter()
@@ -116,25 +119,29 @@ def plain_loop(
 def begin_worker() -> None:
     """One thread, and everything imported and read."""
     torch.set_num_threads(1)
-    for seed in range(WORKERS):
-        images(seed)
+    for seed, held_out in product(range(WORKERS), HELD_OUT):
+        images(seed, held_out)
     for method in METHODS:
-        do(Job(method, 8, 0, 1, len(CELLS)))
+        do(Job(method, 8, 0, 1, len(CELLS), HELD_OUT[0]))
 
 
-def time_methods(pool: Any, width: int, scope: Scope) -> dict[str, Any]:
-    """Seconds of each method in each round, and the size of the stacks."""
-    # the two processes have one seed each: within a process there is one worker
-    size = stack_size(
-        Sweep(architecture=Architecture(width=width), seeds=1, control=False), workers=1
+def time_methods(pool: Any, width: int, held_out: int, scope: Scope) -> dict[str, Any]:
+    """Seconds of each method in each round, their ratios, and the size of the stacks."""
+    settings = Sweep(
+        task=Task(held_out=held_out),
+        architecture=Architecture(width=width),
+        seeds=1,
+        control=False,
     )
+    size = stack_size(settings, workers=1)  # each process has a seed of its own
     seconds: dict[str, list[float]] = {method: [] for method in METHODS}
-    for _ in range(scope.rounds):
-        for method in METHODS:
-            jobs = [Job(method, width, seed, scope.epochs, size) for seed in range(WORKERS)]
-            seconds[method].append(max(pool.map(do, jobs, chunksize=1)))
-    common.note(f"width {width}: stacks of {size}, {seconds}")
-    return {"stack_size": size, "seconds": seconds}
+    for _, method in product(range(scope.rounds), METHODS):
+        jobs = [Job(method, width, seed, scope.epochs, size, held_out) for seed in range(WORKERS)]
+        seconds[method].append(max(pool.map(do, jobs, chunksize=1)))
+    shortest = {method: min(each) for method, each in seconds.items()}
+    ratios = {method: shortest[method] / shortest["stacked"] for method in METHODS[:2]}
+    common.note(f"width {width}, {held_out} held out: stacks of {size}, {ratios}")
+    return {"stack_size": size, "seconds": seconds, "ratios": ratios}
 
 
 # ------------------------------------------------------------------------------------- equality
@@ -142,7 +149,7 @@ def time_methods(pool: Any, width: int, scope: Scope) -> dict[str, Any]:
 
 def largest_differences(scope: Scope) -> dict[str, Any]:
     """Stop epochs that differ, and the largest relative difference of a training risk."""
-    synthetic = images(0)
+    synthetic = images(0, HELD_OUT[0])
     digits = read_images(Task(data="digits", n=100, held_out=100), 0)
     mlp, cnn5 = Architecture(width=64), Architecture(model="cnn5", width=2)
     cases: dict[str, tuple[Architecture, ImageData, dict[str, Any], float]] = {
@@ -207,24 +214,26 @@ def main() -> None:
     chosen = common.arguments(__file__, str(__doc__))
     scope = QUICK if chosen.quick else FULL
     torch.set_num_threads(1)
-    times = {}
     with multiprocessing.get_context("spawn").Pool(WORKERS, begin_worker) as pool:
-        for width in scope.thresholds:
-            times[width] = time_methods(pool, width, scope)
-    for found in times.values():
-        shortest = {method: min(seconds) for method, seconds in found["seconds"].items()}
-        found["ratios"] = {method: shortest[method] / shortest["stacked"] for method in METHODS[:2]}
+        all_times = {
+            held_out: {
+                width: time_methods(pool, width, held_out, scope) for width in scope.thresholds
+            }
+            for held_out in HELD_OUT
+        }
+    times = all_times[HELD_OUT[0]]
     equality = largest_differences(scope)
     criteria = judge(times, equality, scope)
     rows = [
-        {"width": width, "stack_size": found["stack_size"], "round": k}
+        {"held_out": held_out, "width": width, "stack_size": found["stack_size"], "round": k}
         | {method.replace(" ", "_"): found["seconds"][method][k] for method in METHODS}
-        for width, found in times.items()
+        for held_out, by_width in all_times.items()
+        for width, found in by_width.items()
         for k in range(scope.rounds)
     ]
     common.save_rows(chosen.output / "seconds.csv", rows)
     common.save_figure(chosen.output / "figure.png", draw_figure(times))
-    measured = {"times": times, "equality": equality}
+    measured = {"times_by_held_out": all_times, "equality": equality}
     common.record(chosen, "stacked_training", scope._asdict(), measured, criteria, ["torch"])
 
 
