@@ -231,7 +231,9 @@ def run_sweep(
         ``output_multiplier`` (coordinate ``log2_output_multiplier``), and for histories ``epoch``,
         what `overalign.deepnet.train` lists. ``data_record`` along task and seed says in JSON what
         the data are. Groups that failed have outcome "FAILED", the error as reason, and no numbers.
-        The same settings give the same table, however often the sweep was interrupted.
+        The same settings give the same table to the last bit, however often the sweep was
+        interrupted, on one machine and with one number of threads for each worker: `open_executor`
+        gives one to processes and dask, "inline" has torch's own number.
 
     Raises
     ------
