@@ -50,9 +50,14 @@ class Optimiser:
                 for p, g in zip(parameters, gradients, strict=True)
             ]
         self.steps += 1
+        # a number is cheaper than a tensor of one; on a card, asking for it would wait for the card
+        rate = self.rates.item() if self.rates.numel() == 1 and not self.rates.is_cuda else None
         for parameter, direction in zip(parameters, self._directions(gradients), strict=True):
-            rates = self.rates.view(-1, *[1] * (parameter.ndim - 1))
-            parameter.addcmul_(direction, rates, value=-1.0)
+            if rate is not None:
+                parameter.add_(direction, alpha=-rate)
+            else:
+                rates = self.rates.view(-1, *[1] * (parameter.ndim - 1))
+                parameter.addcmul_(direction, rates, value=-1.0)
 
     def _directions(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
         """What the rates multiply; also brings the averages up to date."""
