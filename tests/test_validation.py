@@ -126,6 +126,19 @@ def test_quick_scales_contradict_nothing(tmp_path: Path) -> None:
         assert {verdict for other, verdict in verdicts if other == line} == {"HOLDS"}, line
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["effective_dimension", "scaling_transfer", "sweep_resume"])
+def test_quick_training_goes_through(name: str, tmp_path: Path) -> None:
+    """Too few seeds to decide what is to be decided; the record must be whole."""
+    command = [sys.executable, "-m", f"validation.{name}.run", "--quick", "--output", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = read(tmp_path)
+    assert not list(objections(summary, ROOT / "validation" / name))
+    if name == "sweep_resume":
+        assert summary["verdict"] == "HOLDS", summary["criteria"]
+
+
 def table(study: str, name: str) -> list[dict[str, str]]:
     """A recorded table."""
     path = ROOT / "validation" / study / "results" / f"{name}.csv"
@@ -138,6 +151,11 @@ def judged_again(study: str) -> list[Any]:
     run = importlib.import_module(f"validation.{study}.run")
     if study == "certified_signs":
         return list(run.judge(table(study, "certificates"), run.FULL))
+    if study in ("u_curve_synthetic", "u_curve_digits"):
+        shared = importlib.import_module("validation.u_curves")
+        settings = shared.settings_of(study)
+        runs = shared.table_of(table(study, "runs"), settings)
+        return list(shared.judge(runs, settings))
     if study == "where_bounds_speak":
         return list(run.judge(table(study, "statements"), table(study, "problems"), run.FULL))
     errors = read(ROOT / "validation" / study / "results")["measured"]["errors"]
@@ -145,7 +163,11 @@ def judged_again(study: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "study", ["certified_signs", "statements_under_attack", "where_bounds_speak"]
+    "study",
+    [
+        *("certified_signs", "statements_under_attack", "where_bounds_speak"),
+        *("u_curve_synthetic", "u_curve_digits"),
+    ],
 )
 def test_verdicts_follow_from_the_recorded_tables(
     study: str, monkeypatch: pytest.MonkeyPatch
@@ -153,6 +175,8 @@ def test_verdicts_follow_from_the_recorded_tables(
     monkeypatch.syspath_prepend(str(ROOT))
     recorded = read(ROOT / "validation" / study / "results")["criteria"]
     found = judged_again(study)
+    recorded = [c for c in recorded if c["line"] in {each.line for each in found}]
+    assert found
     assert [(c["line"], c["statement"], c["verdict"]) for c in recorded] == [
         (c.line, c.statement, c.verdict) for c in found
     ]

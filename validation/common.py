@@ -38,6 +38,9 @@ SOURCES = {
         *("sampling.py", "problem.py", "alignment.py", "phases.py", "limit.py"),
         *("excess_error.py", "_lines.py", "optimum.py", "ucurve.py"),
     ),
+    "training_source_sha256": tuple(
+        f"deepnet/{path.name}" for path in sorted((ROOT / "overalign" / "deepnet").glob("*.py"))
+    ),
     "statements_source_sha256": (
         *("special.py", "observation.py", "verdicts.py"),
         *(
