@@ -198,8 +198,9 @@ def _cifar_folder(name: str, root: str | None) -> Path:
     if missing:
         number = name.removeprefix("cifar")
         what = "no such folder" if not folder.is_dir() else f"no file {missing[0]}"
+        where = "" if root else " in the current folder, as data_root is not given"
         raise DataFileError(
-            f"{folder}: {what}; download cifar-{number}-python.tar.gz from "
+            f"{folder}: {what}{where}; download cifar-{number}-python.tar.gz from "
             "https://www.cs.toronto.edu/~kriz/cifar.html, unpack it, and set data_root to the "
             f"folder that holds {archive.folder}"
         )
@@ -526,7 +527,9 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
             return {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         # numpy's own advice is to load what is not numbers all the same, which can run any code
-        why = "it is not an archive of arrays" if "allow_pickle" in str(error) else error
+        why: object = "it holds Python objects" if "allow_pickle" in str(error) else error
+        if isinstance(error, TypeError):
+            why = "it is one array, as numpy.save writes it"
         raise DataFileError(
             f"{path}: not a readable .npz of plain numbers ({why}); expected what "
             "numpy.savez(file, x=..., y=...) writes"
@@ -537,7 +540,9 @@ def _npz_part(path: Path, arrays: dict[str, Array], x_key: str, y_key: str) -> t
     x, y = arrays[x_key], arrays[y_key]
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise DataFileError(f"{path}: {x_key} has type {x.dtype}; expected uint8 or float")
-    if x.ndim not in (2, 3, 4) or 0 in x.shape:
+    if 0 in x.shape:
+        raise DataFileError(f"{path}: {x_key} has shape {x.shape} and so holds nothing")
+    if x.ndim not in (2, 3, 4):
         raise DataFileError(
             f"{path}: {x_key} has shape {x.shape}; expected [n, height, width], [n, height, width, "
             "channels], [n, channels, height, width] or [n, features]"
