@@ -23,6 +23,10 @@ __all__ = ["OnError", "run_all"]
 
 OnError: TypeAlias = Literal["continue", "stop"]
 
+# None of a finished run; else what `work` raised on purpose, or that it failed, which its folder
+# explains: not every error can leave its process
+_End: TypeAlias = OveralignError | Literal["failed"] | None
+
 
 def run_all(
     configs: Sequence[AnyConfig],
@@ -52,7 +56,8 @@ def run_all(
         Called with the numbers of runs done, in all, and found finished; at the start and after
         each.
     on_end : callable, optional
-        Called with every run that is found finished, and with each when it ends.
+        Called with every run that is found finished or failed and is left so, and with each when
+        it ends.
     retries : int
         Further attempts at a run that fails in this call.
     retry_failed : bool
@@ -70,10 +75,10 @@ def run_all(
     ConfigError
         A config has a wrong field, or its folder the config of something else.
     OutputError
-        ``root`` cannot be written.
+        ``root`` cannot be written, or the disk is full: at once, what has not begun is left.
     OveralignError
-        Raised by ``work`` for a request that cannot be met, as it is: what has not begun is left,
-        and the run counts as unfinished.
+        The first that ``work`` raised for a request that cannot be met, as it is, when all others
+        are done: such a run counts as unfinished, and the next call tries it again.
     RunError
         Runs failed otherwise, in this call or earlier; or the executor broke. What is finished is
         kept.
@@ -107,17 +112,24 @@ def run_all(
         _make_writable(Path(root))
     kept, total = len(finished), len(states)
     tell, report = on_end or _say_nothing, progress or _say_nothing
-    for run in finished:
+    for run in [*finished, *failed]:
         tell(run)
     report(kept, total, kept)
+    refused: list[OveralignError] = []
     with closing(_done(left, work, executor, retries)) as ends:
-        for count, (run, is_finished) in enumerate(ends, start=kept + 1):
+        for count, (run, end) in enumerate(ends, start=kept + 1):
             tell(run)
             report(count, total, kept)
-            if not is_finished:
+            if end is None:
+                continue
+            if isinstance(end, OveralignError):
+                refused.append(end)
+            else:
                 failed.append(run)
-                if on_error == "stop":
-                    break
+            if on_error == "stop":
+                break
+    if refused:
+        raise refused[0]
     if failed:
         raise RunError(
             f"{len(failed)} of {total} runs failed; the first: {failed[0].error}. Its traceback is "
@@ -147,13 +159,13 @@ def _done(
     work: Callable[[AnyConfig], xr.Dataset],
     executor: Executor | None,
     retries: int,
-) -> Generator[tuple[RunFolder[AnyConfig], bool], None, None]:
-    """Do the runs; yield each as it ends, and whether it is finished."""
+) -> Generator[tuple[RunFolder[AnyConfig], _End], None, None]:
+    """Do the runs; yield each as it ends, and how."""
     if executor is None:
         for run in runs:
             yield run, _do(run, work, retries)
         return
-    futures: dict[Future[bool], RunFolder[AnyConfig]] = {}
+    futures: dict[Future[_End], RunFolder[AnyConfig]] = {}
     try:
         for run in runs:
             futures[executor.submit(_do, run, work, retries)] = run
@@ -164,7 +176,8 @@ def _done(
     except BrokenExecutor as error:
         raise RunError(
             f"a worker ended without a word, perhaps for want of memory ({error}). What is "
-            "finished is kept; call again for the rest, with fewer workers if memory ran out"
+            "finished is kept; call again for the rest, with fewer workers if memory ran out; a "
+            "script that starts processes needs the line: if __name__ == '__main__':"
         ) from error
     except Exception as error:  # not of the work, which keeps its own
         raise RunError(
@@ -176,23 +189,30 @@ def _done(
             future.cancel()
 
 
-def _do(run: RunFolder[AnyConfig], work: Callable[[AnyConfig], xr.Dataset], retries: int) -> bool:
+def _do(run: RunFolder[AnyConfig], work: Callable[[AnyConfig], xr.Dataset], retries: int) -> _End:
     """One run, in whatever process: only its folder keeps what came of it."""
     if run.state == "finished":  # a cluster hands a run out again when it loses sight of a worker
-        return True
-    return any(_attempt(run, work) for _ in range(1 + retries))
+        return None
+    end = _attempt(run, work)
+    for _ in range(retries):
+        if end == "failed":
+            end = _attempt(run, work)
+    return end
 
 
-def _attempt(run: RunFolder[AnyConfig], work: Callable[[AnyConfig], xr.Dataset]) -> bool:
+def _attempt(run: RunFolder[AnyConfig], work: Callable[[AnyConfig], xr.Dataset]) -> _End:
     began = time.monotonic()
     try:
         run.begin()
         run.finish(work(run.config), time.monotonic() - began)
-    except OveralignError as error:  # the request, not the run: the others would meet the same
+    except OutputError as error:  # the disk: the others would meet the same
         with suppress(OutputError):
             run.fail(error, time.monotonic() - began)
         raise
+    except OveralignError as error:
+        run.fail(error, time.monotonic() - began)
+        return error
     except Exception as error:
         run.fail(error, time.monotonic() - began)
-        return False
-    return True
+        return "failed"
+    return None

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import xarray as xr
 from rich.console import Console
 
 from overalign import cli
 from overalign.cli import sweep as command
 from overalign.cli.sweep import SweepOptions, Tally
 from overalign.deepnet import sweep as module
-from overalign.deepnet.settings import Sweep
+from overalign.deepnet.settings import Architecture, Group, Sweep, Training
 from overalign.deepnet.sweep import plan, run_sweep, runs_of
 from overalign.records import read_config, read_dataset
 
@@ -109,11 +110,69 @@ def test_a_sweep_goes_on_with_what_is_there(
     assert code == 1
     assert "4 of 12 networks failed and are left out; the first: AssertionError" in said
     monkeypatch.undo()
+    _, said, _ = run(capsys, "--resume", "--output", out, "--executor", "inline", "--dry-run")
+    assert "4 groups finished, 2 failed" in said
+    assert "nothing is left to do" in said  # without being asked
     code, said, _ = run(
         capsys, "--resume", "--output", out, "--executor", "inline", "--retry-failed"
     )
     assert code == 0
     assert "3 seeds" in said
+
+
+def test_failures_are_said_where_no_seed_is_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = module.run_group
+
+    def breaks(group: Group, root: Path) -> xr.Dataset:
+        if group.task.labels == "given" and group.cells[0].log2_output_multiplier == 0.0:
+            raise ZeroDivisionError("of zero")
+        return true(group, root)
+
+    monkeypatch.setattr(module, "run_group", breaks)
+    small = [option if option != "2" else "1" for option in SMALL]  # stack 1, seed 1
+    for _ in range(2):
+        code, said, err = run(capsys, *small, "--output", str(tmp_path))
+        assert (code, err) == (1, "")
+        failed, missing = (
+            said.index("1 of 4 networks failed"),
+            said.index("no statistics of labels"),
+        )
+        assert failed < missing
+        assert "ZeroDivisionError: of zero" in said
+        assert "labels: linear teacher" in said  # of which all are there
+        assert (tmp_path / "results.nc").is_file()
+
+
+def test_a_card_has_one_worker_unless_more_are_asked_for() -> None:
+    on_card = Sweep(training=Training(device="cuda:0"))
+    assert command._workers(SweepOptions(settings=on_card)) == 1
+    assert command._workers(SweepOptions(settings=on_card, workers=3)) == 3
+    assert command._workers(SweepOptions()) == os.cpu_count()
+
+
+def test_what_differs_from_the_default_is_described() -> None:
+    usual = command._describe(Sweep())
+    assert "sgd with step 0.01 / c on cross entropy, to training accuracy 0.99" in usual
+    assert "depth" not in usual
+    unusual = command._describe(
+        Sweep(
+            architecture=Architecture(depth=4, bias=False),
+            training=Training(
+                homogeneous_degree=4.0,
+                momentum=0.9,
+                weight_decay=1e-4,
+                augmentation=True,
+                batch_size=None,
+            ),
+        )
+    )
+    assert "width 64 and depth 4, sgd with step 0.01 c^(-2/4) on cross entropy" in unusual
+    assert "batches of all, momentum 0.9, weight decay 0.0001, augmentation, to" in unusual
+    assert "batches of 8, " in command._describe(Sweep(training=Training(batch_size=8)))
+    adam = command._describe(Sweep(training=Training(optimiser="adam")))
+    assert "adam with step 0.01 on" in adam
 
 
 def test_a_look_before_writes_nothing_and_counts(
@@ -155,7 +214,7 @@ def test_the_live_table_counts_what_ended(tmp_path: Path) -> None:
     failed.fail(ZeroDivisionError(), 0.0)
     tally.add(failed)
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(tally.table())
+    console.print(tally)
     rows = [
         line.split()
         for line in console.export_text().splitlines()
@@ -177,6 +236,8 @@ def test_on_a_terminal_the_table_is_shown_and_leaves_the_screen(tmp_path: Path) 
         assert on_end is not None
         progress(0, 2, 0)
         [first, _] = runs_of(plan(settings, stack=9), tmp_path)
+        first.begin()
+        first.fail(ZeroDivisionError(), 0.0)
         on_end(first)
         progress(1, 2, 0)
     assert "test accuracy" in screen.getvalue()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import msgspec
 import pytest
 import torch
 
 from overalign.deepnet import calibration
 from overalign.deepnet.calibration import stack_size
 from overalign.deepnet.settings import Architecture, Sweep, Task
+from overalign.deepnet.sweep import plan
 
 TASK = Task(n=60, held_out=100)
 
@@ -31,6 +34,31 @@ def test_the_size_that_ends_soonest_is_taken(monkeypatch: pytest.MonkeyPatch) ->
     assert stack_size(sweep(seeds=1, control=False)) == 5, "two workers, two groups"
     assert stack_size(sweep(seeds=1, control=False), workers=1) == 9
     assert stack_size(sweep(seeds=1, control=False), workers=3) == 3
+
+
+def test_on_a_card_workers_do_not_share_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = calibration._short_setup(sweep(seeds=1, control=False))
+    on_card = replace(setup, training=msgspec.structs.replace(setup.training, device="cuda"))
+    monkeypatch.setattr(calibration, "_short_setup", lambda settings: on_card)
+    with_times(monkeypatch, {1: 1.0, 2: 1.2, 3: 1.5, 5: 2.0, 9: 4.0})
+    assert stack_size(sweep(seeds=1, control=False), workers=3) == 9
+
+
+def test_an_epoch_is_timed_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def trained(*_: object, **__: object) -> None:
+        threads.append(torch.get_num_threads())
+
+    monkeypatch.setattr(calibration, "train", trained)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert calibration.epoch_seconds(plan(sweep(), stack=9)[0]) < 1.0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1, 1]
 
 
 def test_a_stack_that_does_not_pay_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

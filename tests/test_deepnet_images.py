@@ -360,6 +360,8 @@ def test_the_record_is_plain_and_tells_what_was_read(tmp_path: Path) -> None:
     source = write_npz(tmp_path)
     record = read_images(Task(data=source, n=30, validation=6), 4).record
     assert json.loads(json.dumps(record)) == record
+    rows = {name: record.pop(f"{name}_rows_sha256") for name in ("training", "validation", "test")}
+    assert len(set(rows.values())) == 3
     assert record == {
         "data": source,
         "seed": 4,
@@ -371,6 +373,20 @@ def test_the_record_is_plain_and_tells_what_was_read(tmp_path: Path) -> None:
         "test_images": 84,
         "data_sha256": data_digest(Task(data=source)),
     }
+
+
+def test_the_record_tells_which_rows_were_drawn(tmp_path: Path) -> None:
+    x = np.arange(60, dtype=np.float32).reshape(60, 1)  # the number of the row
+    np.savez(tmp_path / "rows.npz", x=x, y=np.arange(60) % 3)
+    task = Task(data=f"npz:{tmp_path / 'rows.npz'}", n=30, validation=6)
+    data = read_images(task, 4)
+    assert data.validation is not None
+    parts = {"training": data.train, "validation": data.validation, "test": data.test}
+    for name, part in parts.items():
+        rows = part.x.numpy().ravel().astype("<i8")
+        assert data.record[f"{name}_rows_sha256"] == hashlib.sha256(rows.tobytes()).hexdigest()
+    other = read_images(task, 5).record
+    assert other["training_rows_sha256"] != data.record["training_rows_sha256"]
 
 
 def test_the_record_of_the_law_holds_the_error_of_the_best_rule() -> None:

@@ -15,9 +15,11 @@ import torch
 import xarray as xr
 from msgspec.structs import replace
 
+from overalign import records
 from overalign.deepnet import sweep as module
 from overalign.deepnet.settings import Architecture, Group, Sweep, Task, Training
 from overalign.deepnet.sweep import FAILED, plan, run_sweep, runs_of
+from overalign.engine import run_all
 from overalign.errors import ConfigError, DataFileError, OutputError, ProblemError, RunError
 from overalign.executors import open_executor
 from overalign.records import locked, read_dataset, write_dataset
@@ -111,6 +113,14 @@ def test_the_stack_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         run_sweep(SMALL, tmp_path, stack=2)
 
 
+def test_a_stack_beyond_the_grid_is_the_whole_grid_each_time(tmp_path: Path) -> None:
+    settings = replace(SMALL, seeds=1, control=False)
+    first = run_sweep(settings, tmp_path, stack=100)
+    xr.testing.assert_identical(run_sweep(settings, tmp_path, stack=100), first)
+    assert first.attrs["stack"] == 4
+    assert json.loads((tmp_path / "plan.json").read_text()) == {"stack": 4}
+
+
 # ---------------------------------------------------------------- the table
 
 
@@ -198,6 +208,46 @@ def test_a_group_that_fails_is_a_gap_that_says_why(tmp_path: Path, breaks: Break
     assert not breaks.begun  # not without being asked
     assert not (run_sweep(SMALL, tmp_path, retry_failed=True).outcome == FAILED).any()
     assert len(breaks.begun) == 1
+
+
+def test_data_of_one_seed_that_cannot_be_read_are_a_gap_too(tmp_path: Path, breaks: Breaks) -> None:
+    breaks.error, breaks.at = DataFileError("seed 0: class 'cat' has no image"), {(0, "given")}
+    for times in (4, 1):  # it is tried again, as nothing has to be asked for
+        table = run_sweep(SMALL, tmp_path, stack=4)
+        assert len(breaks.begun) == times
+        breaks.begun.clear()
+        gaps = table.outcome == FAILED
+        assert int(gaps.sum()) == 4
+        assert bool(gaps.sel(task="given", seed=0).all())
+        assert set(table.reason.values[gaps.values]) == {
+            "DataFileError: seed 0: class 'cat' has no image"
+        }
+    with pytest.raises(DataFileError, match="cat"):
+        run_sweep(SMALL, tmp_path, on_error="stop")
+    breaks.error = None
+    assert not (run_sweep(SMALL, tmp_path).outcome == FAILED).any()
+
+
+def test_data_that_no_group_can_read_are_an_error(tmp_path: Path, breaks: Breaks) -> None:
+    breaks.error = DataFileError("class 'cat' has no image")
+    breaks.at = {(seed, label) for seed in (0, 1) for label in ("given", "linear_teacher")}
+    with pytest.raises(DataFileError, match=r"^class 'cat' has no image$"):
+        run_sweep(SMALL, tmp_path, stack=4)
+
+
+def test_each_result_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = run_sweep(SMALL, tmp_path, stack=1)
+    opened: list[str] = []
+    read = records.read_arrays
+
+    def counting(path: Path) -> Any:
+        opened.append(str(path))
+        return read(path)
+
+    monkeypatch.setattr(records, "read_arrays", counting)
+    again = run_sweep(SMALL, tmp_path, on_end=lambda run: run.arrays() and None)
+    assert len(opened) == len(set(opened)) == 16
+    xr.testing.assert_identical(again, table)
 
 
 def test_a_failure_stops_the_sweep_if_asked_to(tmp_path: Path, breaks: Breaks) -> None:
@@ -318,3 +368,17 @@ def test_a_gpu_that_is_not_there_is_said(tmp_path: Path) -> None:
     settings = replace(SMALL, training=Training(device="cuda"))
     with pytest.raises(ProblemError, match="cuda"):
         run_sweep(settings, tmp_path, stack=4)
+    assert not list(tmp_path.rglob("config.json"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_without_its_gpu_a_sweep_can_be_read_and_not_gone_on_with(tmp_path: Path) -> None:
+    settings = replace(SMALL, training=Training(device="cuda"), control=False)
+    groups = plan(settings, stack=4)
+    result = run_sweep(replace(SMALL, control=False), tmp_path / "cpu", stack=4)
+    there = runs_of(plan(replace(SMALL, control=False), stack=4), tmp_path / "cpu")
+    run_all(groups, lambda group: there[group.seed].result(), tmp_path / "cuda" / "runs")
+    table = run_sweep(settings, tmp_path / "cuda", stack=4)
+    xr.testing.assert_equal(table, result)
+    with pytest.raises(ProblemError, match="cuda"):
+        run_sweep(replace(settings, seeds=3), tmp_path / "cuda")

@@ -290,6 +290,10 @@ def test_each_run_is_told_of_when_it_is_found_or_ends(
         )
     assert told[:2] == [(0, "finished"), (1, "finished")]
     assert sorted(told[2:]) == [(2, "finished"), (3, "failed")]
+    told.clear()
+    with pytest.raises(RunError):
+        run_all(configs, work, tmp_path / "runs", on_end=lambda run: told.append((0, run.state)))
+    assert told == [(0, "finished")] * 3 + [(0, "failed")]
 
 
 class Twice(Remembering):
@@ -349,6 +353,7 @@ def test_a_request_that_cannot_be_met_ends_the_call_as_itself(
         for _ in range(2):  # the second time too: nothing has changed
             with pytest.raises(SamplingError, match=r"^run 1 cannot be sampled$"):
                 run_all(configs, work, root, executor=executor)
+            assert states(root, configs).count("finished") == 39
     run = RunFolder(root, configs[1])
     assert run.state == "unfinished"
     assert run.error == "SamplingError: run 1 cannot be sampled"
@@ -357,18 +362,47 @@ def test_a_request_that_cannot_be_met_ends_the_call_as_itself(
     assert squares(run_all(configs, work, root)) == [k**2 for k in range(40)]
 
 
-def test_what_has_not_begun_is_left_after_such_a_request(tmp_path: Path, marks: Path) -> None:
+def test_what_has_not_begun_is_left_after_such_a_request_if_asked_to(
+    tmp_path: Path, marks: Path
+) -> None:
     configs = tasks(marks, 9, request="0")
     with pytest.raises(SamplingError):
-        run_all(configs, work, tmp_path / "here")
+        run_all(configs, work, tmp_path / "here", on_error="stop")
     assert begun(marks) == {0: 1}
     with ThreadPoolExecutor(1) as executor:
         gate = tmp_path / "gate"
         executor.submit(wait_for, gate)  # so that all are in the queue when the first begins
         threading.Timer(0.2, gate.touch).start()
         with pytest.raises(SamplingError):
-            run_all(configs, slow_after_the_first, tmp_path / "threads", executor=executor)
+            run_all(
+                configs,
+                slow_after_the_first,
+                tmp_path / "threads",
+                executor=executor,
+                on_error="stop",
+            )
     assert len(begun(marks)) <= 2  # the thread may have taken up one more
+
+
+@every_executor
+def test_such_a_request_is_named_before_failures(
+    tmp_path: Path, marks: Path, make: Callable[[], Any]
+) -> None:
+    configs = tasks(marks, 4, **{"raise": "0", "request": "2"})
+    with make() as executor, pytest.raises(SamplingError):
+        run_all(configs, work, tmp_path / "runs", executor=executor)
+    expected = ["failed", "finished", "unfinished", "finished"]
+    assert states(tmp_path / "runs", configs) == expected
+
+
+def test_a_full_disk_stops_at_once(tmp_path: Path, marks: Path) -> None:
+    def full(task: Task) -> xr.Dataset:
+        work(task)
+        raise OutputError("result.nc: cannot be written (No space left on device)")
+
+    with pytest.raises(OutputError, match="No space left"):
+        run_all(tasks(marks, 4), full, tmp_path)
+    assert begun(marks) == {0: 1}
 
 
 def wait_for(gate: Path) -> None:
@@ -393,7 +427,7 @@ def test_a_worker_that_is_killed_is_reported_and_its_run_is_done_in_the_next_cal
     configs = tasks(marks, 4, kill="2")
     run_all(configs[:2], work, root)
     with processes(method) as executor:
-        with pytest.raises(RunError, match=r"a worker ended without a word.*call again"):
+        with pytest.raises(RunError, match=r"a worker ended without a word.*call again.*__main__"):
             run_all(configs, work, root, executor=executor)
         with pytest.raises(RunError, match="a worker ended"):  # the broken pool takes no more
             run_all(configs, work, root, executor=executor)

@@ -1,5 +1,6 @@
 """Files are complete or absent; configs are what they say; a run is done only when all of it is."""
 
+import errno
 import json
 import math
 import os
@@ -26,6 +27,7 @@ from overalign.records import (
     checked,
     config_from,
     locked,
+    read_arrays,
     read_config,
     read_dataset,
     replaced,
@@ -200,10 +202,56 @@ def test_a_folder_that_nobody_can_write_needs_no_lock(
         pass
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="flock is POSIX")
+def test_a_disk_without_locks_is_worked_on_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (errno.ENOLCK, errno.EOPNOTSUPP):
+
+        def refuse(*_: object, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("fcntl.flock", refuse)
+        expected = pytest.warns(UserWarning, match=r"cannot be locked \(.*no other process")
+        with expected, locked(tmp_path):
+            pass
+
+
+def test_arrays_are_those_of_the_dataset(tmp_path: Path) -> None:
+    path = write_dataset(some_dataset(), tmp_path / "run.nc")
+    arrays, attributes = read_arrays(path)
+    dataset = read_dataset(path)
+    for name, variable in dataset.variables.items():
+        np.testing.assert_array_equal(arrays[str(name)], variable.values)
+    assert {name: attributes[name] for name in ("text", "number", "count")} == {
+        name: dataset.attrs[name] for name in ("text", "number", "count")
+    }
+    words = xr.Dataset({"word": ("place", ["über", "", "c"])}, attrs={"title": "é"})
+    arrays, attributes = read_arrays(write_dataset(words, path))
+    assert arrays["word"].tolist() == ["über", "", "c"]
+    assert attributes["title"] == "é"
+
+
+def test_a_run_reads_its_arrays_once_and_anew_after_it_began_again(tmp_path: Path) -> None:
+    class Named(Config):
+        x: int = 1
+
+    run = RunFolder(tmp_path, Named())
+    for value in (1.5, 2.5):
+        run.begin()
+        run.finish(xr.Dataset({"y": value}), 0.0)
+        assert float(run.arrays()[0]["y"]) == value
+        again = RunFolder(tmp_path, Named())
+        assert float(again.arrays()[0]["y"]) == value
+        assert again.arrays() is again.arrays()
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "junk.nc").write_text("junk")
     with pytest.raises(OutputError, match="not a readable NetCDF 4 file"):
         read_dataset(tmp_path / "junk.nc")
+    with pytest.raises(OutputError, match="not a readable NetCDF 4 file"):
+        read_arrays(tmp_path / "junk.nc")
     with pytest.raises(OutputError, match="no such file"):
         read_dataset(tmp_path / "missing.nc")
     with pytest.raises(OutputError, match="not a file"):

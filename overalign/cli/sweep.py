@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from msgspec.structs import replace
 
-from ..deepnet.settings import Group, Sweep
+from ..deepnet.ledger import OUTCOMES
+from ..deepnet.settings import Architecture, Group, Sweep, Training
 from ..engine import OnError
 from ..errors import ProblemError
 from ..executors import ExecutorKind, open_executor
@@ -57,7 +55,7 @@ class SweepOptions:
     executor : {"processes", "inline", "dask"}
         Worker processes; one group after another; or a scheduler of dask with worker processes.
     workers : int, optional
-        Groups at a time (default: one for each core).
+        Groups at a time (default: one for each core; on a card, one).
     scheduler : str, optional
         Address of a running dask scheduler, as tcp://10.0.0.1:8786; its workers need the same
         package and the same folders.
@@ -168,7 +166,7 @@ def _sweep(options: SweepOptions) -> xr.Dataset:
     console = Console(stderr=True)
     try:
         with (
-            open_executor(options.executor, options.workers, options.scheduler) as executor,
+            open_executor(options.executor, _workers(options), options.scheduler) as executor,
             _live(console, options.settings) as (progress, on_end),
         ):
             return run_sweep(
@@ -190,7 +188,10 @@ def _sweep(options: SweepOptions) -> xr.Dataset:
 
 
 def _workers(options: SweepOptions) -> int:
-    return 1 if options.executor == "inline" else options.workers or os.cpu_count() or 1
+    if options.executor == "inline":
+        return 1
+    on_card = options.settings.training.device.startswith("cuda")
+    return options.workers or (1 if on_card else os.cpu_count()) or 1
 
 
 Watchers = tuple[Callable[[int, int, int], None], Callable[[RunFolder[Group]], None]]
@@ -223,17 +224,13 @@ def _live(console: Console, settings: Sweep) -> Iterator[Watchers | tuple[None, 
     )
     task = bar.add_task("groups of networks", total=None)
     tally = Tally(settings)
-    with Live(bar, console=console, transient=True, refresh_per_second=4) as live:
+    with Live(Stacked(tally, bar), console=console, transient=True, refresh_per_second=4):
 
         def progress(done: int, total: int, kept: int) -> None:
             text = f"groups ({kept} from before)" if kept else "groups of networks"
             bar.update(task, completed=done, total=total, description=text)
 
-        def on_end(run: RunFolder[Group]) -> None:
-            tally.add(run)
-            live.update(Stacked(tally.table(), bar))
-
-        yield progress, on_end
+        yield progress, tally.add
 
 
 class Tally:
@@ -252,34 +249,39 @@ class Tally:
 
     def add(self, run: RunFolder[Group]) -> None:
         """Count a group that ended."""
-        if run.state != "finished":
+        from ..deepnet.sweep import FAILED
+
+        if run.error:
             for cell in run.config.cells:
-                self._outcomes[cell.log2_output_multiplier]["FAILED"] += 1
+                self._outcomes[cell.log2_output_multiplier][FAILED] += 1
             return
-        result = run.result()
+        arrays, _ = run.arrays()
         counts = run.config.task.labels == self._label
-        columns = (
-            result[name].values for name in ("log2_output_multiplier", "outcome", "test_accuracy")
-        )
-        for log2_c, outcome, accuracy in zip(*columns, strict=True):
+        names = ("log2_output_multiplier", "outcome", "test_accuracy")
+        for log2_c, outcome, accuracy in zip(*(arrays[name] for name in names), strict=True):
             self._outcomes[float(log2_c)][str(outcome)] += 1
             if counts and accuracy == accuracy:
                 self._accuracies[float(log2_c)].append(float(accuracy))
 
-    def table(self) -> Table:
+    def __rich__(self) -> Table:
         """A row for each output multiplier."""
+        ends = _ends()
         table = _new_table("networks so far (all tasks); accuracy of the task itself")
-        for heading in ("c", "done", *_OUTCOMES, "test accuracy"):
+        for heading in ("c", "done", *(end.lower() for end in ends), "test accuracy"):
             table.add_column(heading, justify="right", no_wrap=True)
         for log2_c in self._multipliers:
             outcomes, accuracies = self._outcomes[log2_c], self._accuracies[log2_c]
             mean = f"{sum(accuracies) / len(accuracies):.4f}" if accuracies else "-"
-            counts = [str(outcomes[name.upper()] or "") for name in _OUTCOMES]
+            counts = [str(outcomes[end] or "") for end in ends]
             table.add_row(f"2^{log2_c:g}", str(outcomes.total()), *counts, mean)
         return table
 
 
-_OUTCOMES = ("reached", "budget", "stuck", "diverged", "failed")
+def _ends() -> tuple[str, ...]:
+    """All that can become of a network."""
+    from ..deepnet.sweep import FAILED
+
+    return (*OUTCOMES, FAILED)
 
 
 def _new_table(title: str) -> Table:
@@ -303,9 +305,13 @@ def _report(table: xr.Dataset, options: SweepOptions, console: Console) -> int:
 
     wide = Console(highlight=False, width=max(console.width, _TABLE_WIDTH))
     console.print(_describe(options.settings), markup=False)
-    for task in table["task"].values:
-        wide.print(_curve(table, str(task)))
     code = _say_failures(table, console)
+    for task in map(str, table["task"].values):
+        try:
+            wide.print(_curve(table, task))
+        except ProblemError as error:
+            console.print(f"no statistics of labels {task}: {error}", markup=False)
+            code = NOT_REACHED
     written = [options.output / name for name in (_CONFIG, _RESULTS)]
     try:
         for sentence in summary(table):
@@ -334,11 +340,35 @@ def _describe(settings: Sweep) -> str:
     ]
     until = f"to training {' or '.join(stops)}, " if stops else ""
     rates = ", ".join(f"{rate:g}" for rate in settings.learning_rates)
+    depth = "" if network.depth == Architecture().depth else f" and depth {network.depth}"
     return (
-        f"{task.data}, {size} training images: {network.model} of width {network.width}, "
-        f"{training.optimiser} with step {rates} / c on {training.loss.replace('_', ' ')}, {until}"
-        f"at most {training.epochs} epochs; {settings.seeds} seeds; intervals are 95 % over them"
+        f"{task.data}, {size} training images: {network.model} of width {network.width}{depth}, "
+        f"{training.optimiser} with step {rates}{_step_rule(training)} on "
+        f"{training.loss.replace('_', ' ')}, {''.join(_unusual(training))}{until}at most "
+        f"{training.epochs} epochs; {settings.seeds} seeds; intervals are 95 % over them"
     )
+
+
+def _step_rule(training: Training) -> str:
+    """What becomes of the step at each c."""
+    if training.optimiser == "adam":
+        return ""
+    if training.homogeneous_degree is None:
+        return " / c"
+    return f" c^(-2/{training.homogeneous_degree:g})"
+
+
+def _unusual(training: Training) -> Iterator[str]:
+    """What else differs from the default."""
+    default = Training()
+    if training.batch_size != default.batch_size:
+        yield f"batches of {training.batch_size or 'all'}, "
+    if training.momentum != default.momentum:
+        yield f"momentum {training.momentum:g}, "
+    if training.weight_decay != default.weight_decay:
+        yield f"weight decay {training.weight_decay:g}, "
+    if training.augmentation != default.augmentation:
+        yield "augmentation, "
 
 
 _COLUMNS = {
@@ -371,7 +401,7 @@ def _curve(table: xr.Dataset, task: str) -> Table:
     for log2_c, row in zip(chosen["log2_output_multiplier"].values, _rows(chosen), strict=True):
         cells = [_mean(row[name].values, name) for name in names.values()]
         ends = Counter(map(str, row["outcome"].values))
-        others = (f"{ends[name.upper()]} {name}" for name in _OUTCOMES[1:] if ends[name.upper()])
+        others = (f"{ends[end]} {end.lower()}" for end in _ends()[1:] if ends[end])
         reached = f"{ends['REACHED']}/{ends.total()}"
         shown.add_row(f"2^{float(log2_c):g}", *cells, reached, ", ".join(others))
     return shown
@@ -400,7 +430,9 @@ def _mean(values: Any, name: str) -> str:
 
 
 def _say_failures(table: xr.Dataset, console: Console) -> int:
-    failed = table["outcome"].values == "FAILED"
+    from ..deepnet.sweep import FAILED
+
+    failed = table["outcome"].values == FAILED
     if not failed.any():
         return REACHED
     console.print(
@@ -424,8 +456,8 @@ def _preview(options: SweepOptions, console: Console) -> int:
     data = read_images(settings.task, settings.seed)
     model = build_model(settings.architecture, data.shape, data.classes)
     groups = plan(settings, options.output, stack=options.stack, workers=_workers(options))
-    runs = runs_of(groups, options.output)
-    states = Counter(run.state for run in runs)
+    runs = [(run, run.state) for run in runs_of(groups, options.output)]
+    states = Counter(state for _, state in runs)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     validation = 0 if data.validation is None else len(data.validation)
     networks = sum(len(group.cells) for group in groups)
@@ -445,41 +477,29 @@ def _preview(options: SweepOptions, console: Console) -> int:
     return REACHED
 
 
-def _cost(options: SweepOptions, runs: list[RunFolder[Group]]) -> str:
+def _cost(options: SweepOptions, runs: Sequence[tuple[RunFolder[Group], str]]) -> str:
     """How long what is left takes: as the finished groups did, or all epochs of the budget."""
-    left = [run for run in runs if run.state != "finished"]
+    from ..deepnet.calibration import epoch_seconds
+
+    settled = {"finished"} if options.retry_failed else {"finished", "failed"}
+    left = [run for run, state in runs if state not in settled]
     if not left:
         return "time: nothing is left to do"
     workers = min(_workers(options), len(left))
-    finished = [run.seconds for run in runs if run.state == "finished"]
+    finished = [run.seconds for run, state in runs if state == "finished"]
     if finished:
         mean = sum(finished) / len(finished)
         return (
             f"time: about {_duration(mean * len(left) / workers)} with {workers} worker(s), if the "
             f"other groups take as long as the finished ones did, {mean:.3g} s each"
         )
-    seconds = _one_epoch(left[0].config)
+    seconds = epoch_seconds(left[0].config)
     epochs = options.settings.training.epochs
     most = seconds * epochs * len(left) / workers
     return (
         f"time: between {_duration(most / epochs)} (one epoch) and {_duration(most)} (all {epochs} "
         f"epochs) with {workers} worker(s); one epoch of one group took {seconds:.3g} s"
     )
-
-
-def _one_epoch(group: Group) -> float:
-    """Seconds that an epoch of a group takes, evaluation included, once torch is warm."""
-    from ..deepnet.images import read_images
-    from ..deepnet.models import build_model
-    from ..deepnet.training import train
-
-    data = read_images(group.task, group.seed)
-    make_model = partial(build_model, group.architecture, data.shape, data.classes)
-    for epochs in (1, 2):
-        began = time.monotonic()
-        training = replace(group.training, epochs=epochs, evaluate_every=1)
-        train(make_model, data, group.cells, training, group.seed, measure=False)
-    return 0.5 * (time.monotonic() - began)
 
 
 def _duration(seconds: float) -> str:

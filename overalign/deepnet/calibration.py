@@ -1,4 +1,4 @@
-"""How many networks to train in one stack: measured, since it depends on network and machine."""
+"""How long networks take, measured: how many to train in one stack, and how long an epoch is."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from .images import ImageData, read_images
 from .learners import why_not_stackable
 from .ledger import Ledger
 from .models import build_model
-from .settings import Cell, Sweep
+from .settings import Cell, Group, Sweep
+from .training import train
 
-__all__ = ["stack_size"]
+__all__ = ["epoch_seconds", "stack_size"]
 
 _STEPS = 4  # of the shortened epoch that is timed
 _WARM_UP = 2
@@ -43,7 +44,8 @@ def stack_size(settings: Sweep, seconds: float = 2.0, workers: int = 2) -> int:
     seconds : float
         For timing.
     workers : int
-        Processes that share the groups, each with one thread.
+        Processes that share the groups, each with one thread. On a card they wait for each other,
+        and count as one.
 
     Returns
     -------
@@ -63,13 +65,42 @@ def stack_size(settings: Sweep, seconds: float = 2.0, workers: int = 2) -> int:
     sizes = [1, *(size for size in _halved(cells) if size * weights <= _LARGEST)]
     times = _times(setup, sizes, seconds)
     sets = settings.seeds * len(settings.tasks)
+    at_once = workers if setup.device.type == "cpu" else 1
 
     def total(size: int) -> float:
-        rounds = math.ceil(sets * math.ceil(cells / size) / workers)
+        rounds = math.ceil(sets * math.ceil(cells / size) / at_once)
         return rounds * times[size]
 
     best = min(sizes, key=total)
     return best if total(best) < _WORTH * total(1) else 1
+
+
+def epoch_seconds(group: Group) -> float:
+    """How long an epoch of a group takes in a worker, evaluation included, once torch is warm.
+
+    Parameters
+    ----------
+    group : Group
+        Its data are read.
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Raises
+    ------
+    OveralignError
+        As `overalign.deepnet.train`.
+    """
+    data = read_images(group.task, group.seed)
+    make_model = partial(build_model, group.architecture, data.shape, data.classes)
+    with _one_thread():
+        for epochs in (1, 2):
+            began = time.perf_counter()
+            training = msgspec.structs.replace(group.training, epochs=epochs, evaluate_every=1)
+            train(make_model, data, group.cells, training, group.seed, measure=False)
+    return (time.perf_counter() - began) / epochs
 
 
 def _halved(count: int) -> Iterator[int]:

@@ -87,7 +87,8 @@ class ImageData:
     population_means : float64 Tensor [classes, *shape] or None
         Class means of the law of the inputs, normalised, where they are known exactly.
     record : dict
-        Source, seed, classes, sizes, digest of the data files: plain values, for JSON.
+        Source, seed, classes, sizes, digests of the data files and of the numbers of the rows that
+        were taken from a finite source: plain values, for JSON.
     """
 
     name: str
@@ -299,15 +300,25 @@ def _chosen(source: Collection, task: Task, seed: int) -> _Parts:
     else:
         test_sizes = {"held_out": sizes.pop("held_out")}
         rows = _allotted(task, sizes, _shuffled(source.y, ids, random), names)
-        test_rows = _allotted(task, test_sizes, _shuffled(source.test[1], ids, random), names)
-        test = _part(*source.test, test_rows["held_out"], ids)
+        rows |= _allotted(task, test_sizes, _shuffled(source.test[1], ids, random), names)
+        test = _part(*source.test, rows["held_out"], ids)
     return _Parts(
         train=_part(source.x, source.y, rows["n"], ids),
         validation=_part(source.x, source.y, rows["validation"], ids) if task.validation else None,
         test=test,
         names=names,
-        record={"class_ids": ids.tolist()},
+        record={
+            "class_ids": ids.tolist(),
+            "training_rows_sha256": _digest(rows["n"]),
+            "validation_rows_sha256": _digest(rows["validation"]),
+            "test_rows_sha256": _digest(rows["held_out"]),
+        },
     )
+
+
+def _digest(rows: IntArray) -> str:
+    """SHA-256 of row numbers, in order, as little-endian integers of 8 bytes."""
+    return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
 
 
 def _shuffled(y: IntArray, ids: IntArray, random: np.random.Generator) -> list[IntArray]:

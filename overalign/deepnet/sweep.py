@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ..engine import OnError, run_all
-from ..errors import ConfigError, OutputError, ProblemError, RunError
+from ..errors import ConfigError, OutputError, OveralignError, ProblemError
 from ..records import (
     Config,
     RunFolder,
@@ -34,6 +34,7 @@ from ..records import (
     write_config,
 )
 from .calibration import stack_size
+from .course import require_device
 from .images import data_digest
 from .runs import run_group
 from .settings import Count, Group, Sweep
@@ -75,7 +76,8 @@ def plan(
     folder : path, optional
         Of the sweep. If it has been planned there, the groups are the same. Nothing is written.
     stack : int, optional
-        Networks that a group trains together; measured (a few seconds) unless given or planned.
+        Networks that a group trains together, at most all of one seed; measured (a few seconds)
+        unless given or planned.
     workers : int
         Processes that will share the groups: counts where the stack is measured.
 
@@ -100,6 +102,8 @@ def plan(
     if stack is not None and stack < 1:
         raise ProblemError(f"stack is {stack}, expected a whole number >= 1")
     digest = data_digest(settings.task)
+    cells = settings.cells
+    stack = None if stack is None else min(stack, len(cells))
     planned = None if folder is None else _planned(settings, Path(folder))
     if None not in (stack, planned) and stack != planned:
         raise ProblemError(
@@ -107,7 +111,6 @@ def plan(
             "stack out, or choose another folder"
         )
     size = stack or planned or stack_size(settings, workers=workers)
-    cells = settings.cells
     chunks = [cells[start : start + size] for start in range(0, len(cells), size)]
     chunks.sort(key=lambda chunk: min(cell.log2_output_multiplier for cell in chunk))
     return tuple(
@@ -162,14 +165,17 @@ def _differences(asked: Config, there: Config, key: str = "") -> Iterator[str]:
             yield f"{key}{name} is {b!r} there, {a!r} was asked for"
 
 
+def _stack(groups: Sequence[Group]) -> int:
+    return max(len(group.cells) for group in groups)
+
+
 def _keep_plan(settings: Sweep, groups: Sequence[Group], folder: Path) -> None:
     """Write what makes the next call find the same groups."""
     if not (folder / CONFIG).exists() or read_config(Sweep, folder / CONFIG) != settings:
         write_config(settings, folder / CONFIG)
     if not (folder / _PLAN).exists():
-        stack = max(len(group.cells) for group in groups)
         with replaced(folder / _PLAN) as temporary:
-            temporary.write_text(json.dumps({"stack": stack}) + "\n", "utf-8")
+            temporary.write_text(json.dumps({"stack": _stack(groups)}) + "\n", "utf-8")
 
 
 def runs_of(groups: Sequence[Group], folder: StrPath) -> list[RunFolder[Group]]:
@@ -230,17 +236,18 @@ def run_sweep(
         Along ``task`` ("given", "linear_teacher"), ``seed``, ``learning_rate`` and
         ``output_multiplier`` (coordinate ``log2_output_multiplier``), and for histories ``epoch``,
         what `overalign.deepnet.train` lists. ``data_record`` along task and seed says in JSON what
-        the data are. Groups that failed have outcome "FAILED", the error as reason, and no numbers.
-        The same settings give the same table to the last bit, however often the sweep was
-        interrupted, on one machine and with one number of threads for each worker: `open_executor`
-        gives one to processes and dask, "inline" has torch's own number.
+        the data are. Groups that failed, or whose data could not be read, have outcome "FAILED",
+        the error as reason, and no numbers. The same settings and stack (attribute ``stack``; kept
+        in plan.json) give the same table to the last bit, however often the sweep was interrupted,
+        on one machine and with one number of threads for each worker: `open_executor` gives one to
+        processes and dask, "inline" has torch's own number.
 
     Raises
     ------
     OveralignError
-        As `plan`; or the request cannot be met: no such device, no such data, no room on the disk.
+        As `plan`; or the request cannot be met by any group: no such device, no such data.
     OutputError
-        The folder cannot be written, or another process works in it.
+        The folder cannot be written, the disk is full, or another process works in it.
     RunError
         Groups failed, and that was to stop the sweep or none is finished; or the executor broke.
 
@@ -281,61 +288,79 @@ def run_sweep(
     with locked(place):
         groups = plan(settings, place, stack=stack, workers=workers)
         _keep_plan(settings, groups, place)
+        _require_device(settings, groups, place, executor)
         root = place / _RUNS
+        ended: list[RunFolder[Group]] = []
+
+        def note(run: RunFolder[Group]) -> None:
+            ended.append(run)
+            if on_end is not None:
+                on_end(run)
+
         try:
-            runs = run_all(
+            run_all(
                 groups,
                 partial(run_group, root=root),
                 root,
                 executor=executor,
                 progress=progress,
-                on_end=on_end,
+                on_end=note,
                 retries=retries,
                 retry_failed=retry_failed,
                 on_error=on_error,
             )
-        except RunError:
-            runs = runs_of(groups, place)
-            states = {run.state for run in runs}
-            if on_error == "stop" or not {"finished"} < states <= {"finished", "failed"}:
+        except OutputError:
+            raise
+        except OveralignError:  # the folders of those that failed hold why
+            if on_error == "stop" or len(ended) < len(groups) or all(run.error for run in ended):
                 raise
-        return _joined(settings, runs)
+        return _joined(settings, ended)
+
+
+def _require_device(
+    settings: Sweep, groups: Sequence[Group], folder: Path, executor: Executor | None
+) -> None:
+    """Raise if groups are left that would be done on this machine, and have no device here."""
+    is_here = executor is None or isinstance(executor, ProcessPoolExecutor | ThreadPoolExecutor)
+    device = settings.training.device
+    if is_here and device != "cpu" and any(r.state != "finished" for r in runs_of(groups, folder)):
+        require_device(device)
 
 
 # ---------------------------------------------------------------- the table
 
 
 def _joined(settings: Sweep, runs: Sequence[RunFolder[Group]]) -> xr.Dataset:
-    """One table of all groups, each finished or failed."""
+    """One table of all groups, each of which has ended."""
     import xarray as xr
 
-    results = {run.path: run.result() for run in runs if run.state == "finished"}
-    epochs = np.unique(np.concatenate([result["epoch"].values for result in results.values()]))
+    errors = {run.path: run.error for run in runs}  # empty of those that are finished
+    finished = [run for run in runs if not errors[run.path]]
+    first = finished[0].result()
+    epochs = np.unique(np.concatenate([run.arrays()[0]["epoch"] for run in finished]))
     axes: dict[str, list[Any]] = {
         "task": [task.labels for task in settings.tasks],
         "seed": list(_seeds(settings)),
         "learning_rate": list(settings.learning_rates),
         "output_multiplier": list(settings.log2_output_multipliers),
     }
-    first = next(iter(results.values()))
-    table = {name: _empty(of, axes, len(epochs)) for name, of in first.data_vars.items()}
+    table = {str(name): _empty(of, axes, len(epochs)) for name, of in first.data_vars.items()}
+    values = {name: variable.values for name, variable in table.items()}
     records = np.full((len(axes["task"]), len(axes["seed"])), "", dtype=object)
     for run in runs:
         cells = _places(run.config, axes)
-        if run.path not in results:
-            table["outcome"].values[cells], table["reason"].values[cells] = FAILED, run.error
+        if errors[run.path]:
+            values["outcome"][cells], values["reason"][cells] = FAILED, errors[run.path]
             continue
-        result = results[run.path]
-        columns = np.searchsorted(epochs, result["epoch"].values)
-        for name, variable in result.data_vars.items():
-            values = table[name].values
-            if "epoch" in variable.dims:
-                values[(*(place[:, None] for place in cells), columns)] = variable.values
-            else:
-                values[cells] = variable.values
-        records[cells[0][0], cells[1][0]] = result.attrs["data"]
-    for name, variable in first.data_vars.items():
-        if variable.dtype.kind in "iu" and not np.isnan(table[name].values).any():
+        arrays, attributes = run.arrays()
+        columns = np.searchsorted(epochs, arrays["epoch"])
+        for name, filled in values.items():
+            is_history = filled.ndim > len(axes)
+            where = (*(place[:, None] for place in cells), columns) if is_history else cells
+            filled[where] = arrays[name]
+        records[cells[0][0], cells[1][0]] = attributes["data"]
+    for name, filled in values.items():
+        if first[name].dtype.kind in "iu" and not np.isnan(filled).any():
             table[name] = table[name].astype(np.int64)
     table["data_record"] = xr.Variable(("task", "seed"), records, {"long_name": "data, as JSON"})
     return xr.Dataset(
@@ -344,8 +369,8 @@ def _joined(settings: Sweep, runs: Sequence[RunFolder[Group]]) -> xr.Dataset:
             "task": axes["task"],
             "seed": axes["seed"],
             **{
-                name: (dim, values, first[name].attrs)
-                for name, dim, values in (
+                name: (dim, along, first[name].attrs)
+                for name, dim, along in (
                     ("learning_rate", "learning_rate", axes["learning_rate"]),
                     ("log2_output_multiplier", "output_multiplier", axes["output_multiplier"]),
                     ("epoch", "epoch", epochs),
@@ -356,6 +381,7 @@ def _joined(settings: Sweep, runs: Sequence[RunFolder[Group]]) -> xr.Dataset:
             "title": "Deep networks against the output multiplier",
             "settings": json.dumps(msgspec.to_builtins(settings)),
             "data": settings.task.data,
+            "stack": _stack([run.config for run in runs]),
             **versions("torch"),
         },
     )
