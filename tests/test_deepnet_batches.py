@@ -32,6 +32,14 @@ def test_an_epoch_shows_every_image_once_and_keeps_the_short_batch() -> None:
     assert list(chain(*shown)) == drawn
 
 
+def test_a_rest_of_one_joins_the_batch_before_it() -> None:
+    assert [len(batch) for batch in order(Training(batch_size=3), 0, 1)] == [3, 3, 4]
+    assert [len(batch) for batch in order(Training(batch_size=9), 0, 1)] == [10]
+    assert [len(batch) for batch in order(Training(batch_size=1), 0, 1)] == [1] * 10
+    drawn = torch.randperm(10, generator=torch_stream(0, Purpose.BATCHES, 1)).tolist()
+    assert list(chain(*order(Training(batch_size=3), 0, 1))) == drawn
+
+
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     training = Training(batch_size=4)
     first = order(training, 0, 1)

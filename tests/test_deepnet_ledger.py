@@ -64,6 +64,15 @@ def test_the_end_of_the_budget_tells_slow_from_stuck() -> None:
     assert [ledger.ends[cell].outcome for cell in range(3)] == ["BUDGET", "STUCK", "STUCK"]
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared"])
+def test_what_converged_before_the_budget_is_not_stuck(loss: Any) -> None:
+    ledger = Ledger(CELLS, Training(loss=loss, epochs=4, stop_accuracy=None), False)
+    for cell, accuracy in enumerate((1.0, 0.99)):
+        assert ended(ledger, cell, 2, accuracy=accuracy, risk=1e-16) == ""
+    assert ended(ledger, 0, 4, accuracy=1.0, risk=1e-16).startswith("BUDGET")
+    assert ended(ledger, 1, 4, accuracy=0.99, risk=1e-16).startswith("STUCK")
+
+
 @pytest.mark.parametrize("risk", [math.nan, math.inf])
 def test_what_is_not_finite_diverged_whatever_its_accuracy(risk: float) -> None:
     ledger = Ledger(CELLS, Training(), False)

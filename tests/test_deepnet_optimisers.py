@@ -12,6 +12,7 @@ from overalign.deepnet.optimisers import Optimiser, optimiser_of
 from overalign.deepnet.settings import Training
 
 RATES = (0.3, 0.01, 7.0)
+SCALES = (1.0, 8.0, 0.25)  # what the learning rates were divided by
 SHAPES = ((4, 3), (5,))
 KINDS: list[dict[str, Any]] = [
     {},
@@ -32,15 +33,16 @@ def random_tensors(seed: int) -> list[Tensor]:
 
 
 def ours(training: Training) -> Optimiser:
-    return optimiser_of(training, torch.tensor(RATES, dtype=torch.float64))
+    rates = torch.tensor(RATES, dtype=torch.float64)
+    return optimiser_of(training, rates, rates * torch.tensor(SCALES))
 
 
-def torchs(training: Training, parameters: list[Tensor], rate: float) -> torch.optim.Optimizer:
+def torchs(training: Training, parameters: list[Tensor], k: int) -> torch.optim.Optimizer:
+    """A step takes the learning rate times the weight decay off the weights, whatever the scale."""
+    rate, decay = RATES[k], training.weight_decay * SCALES[k]
     if training.optimiser == "adam":
-        return torch.optim.Adam(parameters, rate, weight_decay=training.weight_decay)
-    return torch.optim.SGD(
-        parameters, rate, momentum=training.momentum, weight_decay=training.weight_decay
-    )
+        return torch.optim.AdamW(parameters, rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, rate, momentum=training.momentum, weight_decay=decay)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,7 +50,7 @@ def test_each_network_steps_as_with_torch(kind: dict[str, Any]) -> None:
     training = Training(**kind)
     stacked, optimiser = random_tensors(0), ours(training)
     alone = [[p[k].clone() for p in stacked] for k in range(len(RATES))]
-    references = [torchs(training, alone[k], rate) for k, rate in enumerate(RATES)]
+    references = [torchs(training, alone[k], k) for k in range(len(RATES))]
     for step in range(1, 20):
         gradients = random_tensors(step)
         optimiser.step(stacked, gradients)

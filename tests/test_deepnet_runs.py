@@ -17,10 +17,13 @@ import pytest
 import torch
 
 from overalign.deepnet import runs
+from overalign.deepnet.course import Course
 from overalign.deepnet.images import data_digest, read_images
+from overalign.deepnet.mechanism import MECHANISM
 from overalign.deepnet.models import build_model
 from overalign.deepnet.runs import run_group
-from overalign.deepnet.settings import Architecture, Cell, Group, Task, Training
+from overalign.deepnet.settings import Architecture, Cell, Group, Sweep, Task, Training
+from overalign.deepnet.sweep import run_sweep
 from overalign.deepnet.training import train
 from overalign.engine import run_all
 from overalign.errors import DataFileError, ProblemError
@@ -58,7 +61,7 @@ def test_the_engine_does_groups_in_their_folders(tmp_path: Path) -> None:
     (run,) = run_all([GROUP], work, tmp_path)
     assert run.result().drop_attrs().equals(run_group(GROUP).drop_attrs())
     names = {path.name for path in run.path.iterdir()}
-    assert names == {"config.json", "status.json", "result.nc", "history.jsonl"}
+    assert names == {"config.json", "status.json", "result.nc", "history.jsonl", "checkpoint.pt"}
     assert len((run.path / "history.jsonl").read_text("utf-8").splitlines()) == 2 * 5
 
 
@@ -92,6 +95,50 @@ def test_a_killed_process_loses_nothing_that_was_kept(tmp_path: Path) -> None:
     resumed, whole = run_group(long, tmp_path), run_group(long)
     assert resumed.identical(whole)
     assert np.isfinite(whole.train_risk).all()
+
+
+class Killed(BaseException):
+    """Nobody catches this."""
+
+
+def test_what_was_trained_but_not_written_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    work = partial(run_group, root=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "finish", killed)
+        with pytest.raises(Killed):
+            run_all([GROUP], work, tmp_path)
+    assert RunFolder(tmp_path, GROUP).state == "unfinished"
+    kept = torch.load(RunFolder(tmp_path, GROUP).path / "checkpoint.pt", weights_only=True)
+    assert kept["state"]["course"] is None, "weights are of no use any more"
+    with monkeypatch.context() as patch:
+        patch.setattr(Course, "advance", killed)
+        (run,) = run_all([GROUP], work, tmp_path)
+    assert run.result().drop_attrs().equals(run_group(GROUP).drop_attrs())
+    assert len((run.path / "history.jsonl").read_text("utf-8").splitlines()) == 2 * 5
+
+
+def test_the_mechanism_is_left_out_if_asked_for(tmp_path: Path) -> None:
+    training = Training(epochs=1, mechanism=False)
+    sweep = Sweep(
+        task=GROUP.task,
+        architecture=GROUP.architecture,
+        training=training,
+        log2_output_multipliers=(-2.0, 0.0),
+        seeds=1,
+        control=False,
+    )
+    short = run_sweep(sweep, tmp_path / "without", stack=1)
+    full = run_sweep(
+        msgspec.structs.replace(sweep, training=Training(epochs=1)), tmp_path / "with", stack=1
+    )
+    assert not set(MECHANISM) & set(short)
+    assert set(short) | set(MECHANISM) == set(full)
+    assert short.test_accuracy.equals(full.test_accuracy)
 
 
 def test_a_device_that_is_missing_ends_the_work_before_it_begins(

@@ -68,12 +68,13 @@ def plain_loop(
     """Epochs at the stop, training risks and test accuracies, with torch's optimiser."""
     c = cell.output_multiplier
     model = with_output_multiplier(initialised(make, seed).double(), c)
-    rate = scaled_learning_rate(cell.learning_rate, c, training.homogeneous_degree)
+    lr, decay = cell.learning_rate, training.weight_decay
+    rate = scaled_learning_rate(lr, c, training.homogeneous_degree)
     optimiser: torch.optim.Optimizer = torch.optim.SGD(
-        model.parameters(), rate, training.momentum, weight_decay=training.weight_decay
+        model.parameters(), rate, training.momentum, weight_decay=decay * lr / rate
     )
     if training.optimiser == "adam":
-        optimiser = torch.optim.Adam(model.parameters(), rate, weight_decay=training.weight_decay)
+        optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=decay)
 
     def loss(f: Tensor, y: Tensor) -> Tensor:
         if training.loss == "cross_entropy":
@@ -102,7 +103,7 @@ LOOPS: list[dict[str, Any]] = [
     {},
     {"momentum": 0.5, "weight_decay": 1e-3},
     {"loss": "squared"},
-    {"optimiser": "adam"},
+    {"optimiser": "adam", "weight_decay": 0.1},
 ]
 
 
@@ -151,6 +152,52 @@ def test_what_cannot_be_stacked_is_trained_one_by_one_or_refused() -> None:
         train(make, DIGITS, cells(-1.0, 0.0), Training(epochs=1), 0, stacked=True)
     with pytest.raises(ProblemError, match="no cell"):
         train(make, DIGITS, [], Training(), 0)
+
+
+def test_a_small_network_is_a_small_initialisation_with_weight_decay_and_momentum() -> None:
+    """Proposition B.1: c f from theta_0, against f from c^(1/L) theta_0."""
+    plain = maker(Architecture(width=16, bias=False))
+
+    def scaled() -> nn.Module:
+        model = plain().double()  # before they are multiplied: 2^-0.5 is no float32
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(2.0**-0.5)
+        return model
+
+    decays = {"momentum": 0.9, "weight_decay": 0.02}
+    training = Training(
+        precision="float64", epochs=30, stop_accuracy=None, homogeneous_degree=3.0, **decays
+    )
+    run = train(plain, DATA, cells(-1.5), training, 0, measure=False)
+    other = train(scaled, DATA, cells(0.0), training, 0, measure=False)
+    without = train(plain, DATA, cells(-1.5), changed(training, weight_decay=0.0), 0, measure=False)
+    risks = other.train_risk_history
+    np.testing.assert_allclose(run.train_risk_history, risks, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        run.logit_scale_history, other.logit_scale_history, rtol=0, atol=1e-10
+    )
+    assert risks[0, 0] - risks[0, -1] > 0.1, "something should be learned"
+    assert abs(without.train_risk[0] - run.train_risk[0]) > 1e-3, "the decay should be felt"
+
+
+def test_the_first_step_of_adam_is_the_same_for_all_c() -> None:
+    make = maker(Architecture(width=16, centered=True))
+    training = Training(
+        optimiser="adam", weight_decay=0.1, precision="float64", batch_size=None, epochs=1
+    )
+    run = train(make, DATA, cells(-4.0, 0.0, 4.0, rate=1e-3), training, 0)
+    displacement = run.weight_displacement.values
+    np.testing.assert_allclose(displacement, displacement[1], rtol=1e-3)  # but for epsilon
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_rest_of_one_image_is_trained_on(batch_norm: bool) -> None:
+    data = read_images(Task(data="digits", n=41, held_out=50, classes=4), seed=0)
+    architecture = Architecture(model="cnn5", width=2, batch_norm=batch_norm)
+    training = Training(batch_size=40, epochs=2, stop_accuracy=None)
+    run = train(maker(architecture, data), data, cells(0.0), training, 0, measure=False)
+    assert run.steps.item() == 2
 
 
 # ------------------------------------------------------------------- what is reported
@@ -249,6 +296,40 @@ def test_same_seed_same_numbers_and_torchs_own_state_is_left_alone() -> None:
     assert not same(first, train(make, DIGITS, cells(0.0), training, 1))
 
 
+def test_generators_of_cards_are_left_alone_where_the_processor_trains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(_: int) -> None:
+        raise AssertionError("a card was seeded")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", never)
+    train(MLP, DATA, cells(0.0), Training(epochs=1), 0)
+
+
+def test_crops_and_dropout_draw_from_streams_of_their_own() -> None:
+    seen: dict[str, Tensor] = {}
+
+    class Probe(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training and "drawn" not in seen:
+                seen["drawn"] = torch.rand(8)
+            outputs: Tensor = self.linear(x.flatten(1))
+            return outputs
+
+    training = Training(epochs=1, augmentation=True)
+    train(Probe, DIGITS, cells(0.0), training, 0, stacked=False, measure=False)
+    crops, dropout = (
+        torch.rand(8, generator=torch_stream(0, purpose, 1))
+        for purpose in (Purpose.AUGMENTATION, Purpose.DROPOUT)
+    )
+    assert torch.equal(seen["drawn"], dropout)
+    assert not torch.equal(dropout, crops)
+
+
 def test_a_cell_does_not_depend_on_its_neighbours() -> None:
     training = Training(epochs=3, stop_accuracy=None)
     together = train(MLP, DATA, cells(-2.0, 0.0, 2.0), training, 0, stacked=False)
@@ -314,11 +395,39 @@ def test_what_was_cut_off_ends_bit_for_bit_as_what_was_not(
     killed_after(monkeypatch, min(epochs, total - 1), lambda: run(cut_folder))
     killed_after(monkeypatch, 0, lambda: run(cut_folder))
     assert same(run(cut_folder), whole)
-    assert [path.name for path in cut_folder.iterdir()] == ["history.jsonl"]
+    assert {path.name for path in cut_folder.iterdir()} == {"history.jsonl", "checkpoint.pt"}
     history = (cut_folder / "history.jsonl").read_text("utf-8")
     assert history == (whole_folder / "history.jsonl").read_text("utf-8")
     lines = [json.loads(line) for line in history.splitlines()]
     assert len(lines) == int(whole.train_risk_history.notnull().sum())
+
+
+@pytest.mark.parametrize("architecture", [Architecture(model="cnn5", width=2), RESNET])
+def test_what_was_cut_off_between_two_networks_goes_on_with_the_second(
+    architecture: Architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(epochs=2, stop_accuracy=None)
+    run = partial(
+        train, maker(architecture, DIGITS), DIGITS, cells(-1.0, 0.0, 1.0), training, 0,
+        stacked=False, measure=False,
+    )  # fmt: skip
+    checkpoint = Checkpoint(tmp_path, interval=0.0)
+    for _ in range(2):  # the first is killed when one network has ended, the second when two have
+        killed_after(monkeypatch, 2, partial(run, checkpoint=checkpoint))
+    assert same(run(checkpoint=checkpoint), run())
+
+
+def test_a_training_that_has_ended_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    run = partial(train, MLP, DATA, cells(0.0, 1.0), Training(epochs=3), 0, checkpoint=checkpoint)
+    first, history = run(), checkpoint.history.read_bytes()
+    monkeypatch.setattr(Course, "__init__", None)  # whatever would train
+    assert same(run(), first)
+    assert checkpoint.history.read_bytes() == history
+    with pytest.raises(OutputError, match="of another training"):
+        run(measure=False)
 
 
 def test_a_damaged_checkpoint_is_begun_anew(
@@ -335,7 +444,6 @@ def test_a_damaged_checkpoint_is_begun_anew(
         assert same(run(checkpoint=checkpoint), whole)
         assert "damaged" in caplog.text
         caplog.clear()
-        assert not checkpoint.path.exists()
 
 
 def test_a_checkpoint_of_another_training_is_refused(

@@ -28,7 +28,8 @@ def batches(
     ----------
     images : Images
     training : Training
-        Its batch size, the last batch may be smaller; and whether images are augmented.
+        Its batch size, and whether images are augmented. The last batch may be smaller; a rest of
+        one image, which batch normalisation cannot take, joins the batch before it instead.
     seed, epoch : int
 
     Yields
@@ -51,7 +52,10 @@ def batches(
         order = torch.randperm(len(images), generator=torch_stream(seed, Purpose.BATCHES, epoch))
         order = order.to(device)
     generator = torch_stream(seed, Purpose.AUGMENTATION, epoch)
-    for chosen in torch.split(order, training.batch_size or len(images)):
+    parts = list(torch.split(order, training.batch_size or len(images)))
+    if len(parts[-1]) == 1 < len(parts[0]):
+        parts[-2:] = [torch.cat(parts[-2:])]
+    for chosen in parts:
         x = images.x[chosen]
         yield (augmented(x, generator) if training.augmentation else x), images.y[chosen]
 

@@ -29,8 +29,9 @@ class Checkpoint:
     """``checkpoint.pt`` and ``history.jsonl`` in a folder.
 
     A training that was cut off goes on from the last epoch that was kept and ends, on a processor,
-    bit for bit as if nothing had happened. The history has one line for each evaluation of a cell;
-    it stays when training has ended, the checkpoint does not.
+    bit for bit as if nothing had happened. The history has one line for each evaluation of a cell.
+    When training has ended the checkpoint holds what came of it and no weights: a process that ends
+    before it has kept the result need not train again.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class Checkpoint:
 
     @property
     def path(self) -> Path:
-        """The file of the training that is under way."""
+        """The file of a training on its way, or of what came of it."""
         return self.folder / "checkpoint.pt"
 
     @property

@@ -90,18 +90,24 @@ class Setup:
         """c of these cells; [members]."""
         return self._tensor([self.cells[member].output_multiplier for member in members])
 
+    def learning_rates(self, members: Sequence[int]) -> Tensor:
+        """Step sizes of these cells before they are scaled with c; [members]."""
+        return self._tensor([self.cells[member].learning_rate for member in members])
+
     def rates(self, members: Sequence[int]) -> Tensor:
         """Step sizes of these cells; [members]."""
-        degree = self.training.homogeneous_degree
-        cells = [self.cells[member] for member in members]
-        return self._tensor(
-            [scaled_learning_rate(c.learning_rate, c.output_multiplier, degree) for c in cells]
-        )
+        return self._tensor([self._rate(self.cells[member]) for member in members])
 
-    def identity(self, parts: Sequence[Sequence[int]]) -> str:
+    def _rate(self, cell: Cell) -> float:
+        # a step of Adam has the same size whatever the gradient is multiplied by
+        c = 1.0 if self.training.optimiser == "adam" else cell.output_multiplier
+        return scaled_learning_rate(cell.learning_rate, c, self.training.homogeneous_degree)
+
+    def identity(self, parts: Sequence[Sequence[int]], *, measure: bool) -> str:
         """What tells one training from another, as far as it can be told without the data."""
         sizes = [tuple(p.shape) for p in self.template.parameters()]
-        return repr((self.cells, self.training, self.seed, parts, sizes, len(self.data.train)))
+        n = len(self.data.train)
+        return repr((self.cells, self.training, self.seed, parts, sizes, n, measure))
 
 
 class Course:
@@ -141,7 +147,8 @@ class Course:
         self.members = list(members)
         self._learner = learner_of(self.setup.template, len(self.members))
         self._multipliers = self.setup.multipliers(self.members)
-        self._optimiser = optimiser_of(self.setup.training, self.setup.rates(self.members))
+        rates, before = self.setup.rates(self.members), self.setup.learning_rates(self.members)
+        self._optimiser = optimiser_of(self.setup.training, rates, before)
 
     def advance(self) -> None:
         """One epoch, and a look if one is due."""
@@ -234,8 +241,11 @@ def _as_it_is(x: Tensor) -> Tensor:
 @contextmanager
 def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """Torch's global generators for modules that draw from them (dropout), left as they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(torch_stream(seed, Purpose.AUGMENTATION, epoch).initial_seed())
+    is_card = device.type == "cuda"
+    # only what is put back afterwards is seeded
+    put_seed = torch.manual_seed if is_card else torch.default_generator.manual_seed
+    with torch.random.fork_rng([device] if is_card else []):
+        put_seed(torch_stream(seed, Purpose.DROPOUT, epoch).initial_seed())
         yield
 
 

@@ -132,7 +132,7 @@ class Ledger:
         budget = self.training.epochs
         half = self.epochs[budget // 2 // self.training.evaluate_every]
         before = float(self.history["train_risk"][cell, self._index(half)])
-        if risk > _STUCK_ABOVE * before:
+        if accuracy < 1.0 and risk > _STUCK_ABOVE * before:  # else it converged before the end
             return "STUCK", (
                 f"All {budget} epochs were used, and since epoch {half} the training risk fell by "
                 f"less than 1 %, from {before:.4g} to {risk:.4g}; its accuracy is {accuracy:.4g}."

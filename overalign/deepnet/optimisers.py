@@ -1,8 +1,8 @@
 """Gradient steps for several networks at once, each with a step size of its own.
 
 The optimisers of torch have one step size for all slices of a tensor. Here every parameter has the
-networks along its first dimension, [networks, ...], and every network its own rate; otherwise a
-step is that of `torch.optim.SGD` and `torch.optim.Adam`, to rounding.
+networks along its first dimension, [networks, ...], and every network its own rate and weight
+decay; otherwise a step is that of `torch.optim.SGD` and `torch.optim.AdamW`, to rounding.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Optimiser:
     ----------
     rates : Tensor
         Step size of each network; [networks].
-    weight_decay : float
-        Added to the gradient, times the weights.
+    weight_decays : Tensor, optional
+        Of each network; [networks]. None unless given.
     """
 
-    def __init__(self, rates: Tensor, weight_decay: float = 0.0) -> None:
+    def __init__(self, rates: Tensor, weight_decays: Tensor | None = None) -> None:
         self.rates = rates
-        self.weight_decay = weight_decay
+        self.weight_decays = weight_decays
         self.steps = 0
         self.averages: list[list[Tensor]] = []  # by kind, then by parameter; [networks, ...]
 
@@ -44,24 +44,31 @@ class Optimiser:
         parameters, gradients : sequence of Tensor
             [networks, ...] each.
         """
-        if self.weight_decay:
-            gradients = [
-                g.add(p, alpha=self.weight_decay)
-                for p, g in zip(parameters, gradients, strict=True)
-            ]
         self.steps += 1
         # a number is cheaper than a tensor of one; on a card, asking for it would wait for the card
         rate = self.rates.item() if self.rates.numel() == 1 and not self.rates.is_cuda else None
-        for parameter, direction in zip(parameters, self._directions(gradients), strict=True):
+        directions = self._directions(parameters, gradients)
+        for parameter, direction in zip(parameters, directions, strict=True):
             if rate is not None:
                 parameter.add_(direction, alpha=-rate)
             else:
-                rates = self.rates.view(-1, *[1] * (parameter.ndim - 1))
-                parameter.addcmul_(direction, rates, value=-1.0)
+                parameter.addcmul_(direction, _beside(self.rates, parameter), value=-1.0)
 
-    def _directions(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+    def _directions(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
         """What the rates multiply; also brings the averages up to date."""
         raise NotImplementedError
+
+    def _decaying(
+        self, parameters: Sequence[Tensor], directions: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """The directions with the weights added, times the weight decay."""
+        decays = self.weight_decays
+        if decays is None:
+            return directions
+        pairs = zip(parameters, directions, strict=True)
+        return [torch.addcmul(d, p, _beside(decays, p)) for p, d in pairs]
 
     def keep(self, members: Tensor) -> None:
         """Forget all networks but these.
@@ -72,16 +79,17 @@ class Optimiser:
             Their numbers, int64.
         """
         self.rates = self.rates[members]
+        if self.weight_decays is not None:
+            self.weight_decays = self.weight_decays[members]
         self.averages = [[each[members] for each in kind] for kind in self.averages]
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, for `load`."""
-        return {"rates": self.rates, "steps": self.steps, "averages": self.averages}
+        """All that came of the steps so far, for `load`."""
+        return {"steps": self.steps, "averages": self.averages}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        device = self.rates.device
-        self.rates, self.steps = state["rates"].to(device), state["steps"]
+        """Go on from a `state` of the same networks."""
+        device, self.steps = self.rates.device, state["steps"]
         self.averages = [[each.to(device) for each in kind] for kind in state["averages"]]
 
 
@@ -91,7 +99,8 @@ class Sgd(Optimiser):
     Parameters
     ----------
     rates : Tensor
-    weight_decay : float
+    weight_decays : Tensor, optional
+        As in torch: added to the gradient, times the weights.
     momentum : float
         As in torch: v = momentum v + gradient, starting at the gradient; the step is along v.
 
@@ -103,11 +112,16 @@ class Sgd(Optimiser):
     [[0.9], [0.5]]
     """
 
-    def __init__(self, rates: Tensor, weight_decay: float = 0.0, momentum: float = 0.0) -> None:
-        super().__init__(rates, weight_decay)
+    def __init__(
+        self, rates: Tensor, weight_decays: Tensor | None = None, momentum: float = 0.0
+    ) -> None:
+        super().__init__(rates, weight_decays)
         self.momentum = momentum
 
-    def _directions(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+    def _directions(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        gradients = self._decaying(parameters, gradients)
         if not self.momentum:
             return gradients
         if not self.averages:
@@ -121,13 +135,17 @@ class Sgd(Optimiser):
 class Adam(Optimiser):
     """Adam of Kingma and Ba (arXiv 1412.6980), with the constants that torch has by default.
 
-    The averages decay by 0.9 and 0.999, and 1e-8 is added to the root of the second.
+    The averages decay by 0.9 and 0.999, and 1e-8 is added to the root of the second. Weight decay
+    does not pass through the averages (AdamW, arXiv 1711.05101): there it would be divided by the
+    scale of the gradient.
     """
 
     decays = (0.9, 0.999)
     epsilon = 1e-8
 
-    def _directions(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+    def _directions(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
         if not self.averages:
             self.averages = [[torch.zeros_like(g) for g in gradients] for _ in self.decays]
         unbias = [1.0 - decay**self.steps for decay in self.decays]
@@ -137,10 +155,15 @@ class Adam(Optimiser):
             second.mul_(self.decays[1]).addcmul_(gradient, gradient, value=1.0 - self.decays[1])
             root = second.div(unbias[1]).sqrt_().add_(self.epsilon)
             directions.append(first.div(root).div_(unbias[0]))
-        return directions
+        return self._decaying(parameters, directions)
 
 
-def optimiser_of(training: Training, rates: Tensor) -> Optimiser:
+def _beside(values: Tensor, parameter: Tensor) -> Tensor:
+    """A number for each network, in a shape that multiplies its slice of a parameter."""
+    return values.view(-1, *[1] * (parameter.ndim - 1))
+
+
+def optimiser_of(training: Training, rates: Tensor, learning_rates: Tensor) -> Optimiser:
     """The optimiser that the settings ask for.
 
     Parameters
@@ -148,11 +171,16 @@ def optimiser_of(training: Training, rates: Tensor) -> Optimiser:
     training : Training
     rates : Tensor
         Step size of each network; [networks].
+    learning_rates : Tensor
+        The same before it was scaled with c: a step takes this times ``training.weight_decay`` off
+        the weights, whatever c.
 
     Returns
     -------
     Optimiser
     """
+    wanted = training.weight_decay
+    decays = wanted * learning_rates / rates if wanted else None
     if training.optimiser == "adam":
-        return Adam(rates, training.weight_decay)
-    return Sgd(rates, training.weight_decay, training.momentum)
+        return Adam(rates, decays)
+    return Sgd(rates, decays, training.momentum)

@@ -29,8 +29,7 @@ def run_group(group: Group, root: StrPath | None = None) -> xr.Dataset:
     group : Group
     root : path, optional
         Folder of the run folders. The group's own, which exists (`overalign.engine.run_all` makes
-        it), then holds a checkpoint while training goes on, from which a second call goes on, and
-        ``history.jsonl``.
+        it), then holds a checkpoint, from which a second call goes on, and ``history.jsonl``.
 
     Returns
     -------
@@ -65,6 +64,7 @@ def run_group(group: Group, root: StrPath | None = None) -> xr.Dataset:
         group.cells,
         group.training,
         group.seed,
+        measure=group.training.mechanism,
         checkpoint=None if root is None else Checkpoint(RunFolder(root, group).path),
     )
     table.attrs["data"] = json.dumps(data.record)

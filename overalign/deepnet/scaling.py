@@ -87,7 +87,9 @@ def scaled_learning_rate(
     weights, plain gradient descent on c f from theta_0 with steps of lr c^(-2/L) is gradient
     descent on f from c^(1/L) theta_0 with steps of lr: same outputs at every step, for any loss
     and any batches (theory.md 5.1). For L = 2 the two agree; for other L the recipe is
-    another point on the axis of learning rates. Momentum keeps this; weight decay and Adam do not.
+    another point on the axis of learning rates. Momentum keeps this; so does weight decay if a step
+    takes the same share off the weights in both, lr times the decay, as with `Training`. Adam takes
+    lr as it is: its step does not feel the scale of the gradient.
 
     Parameters
     ----------

@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     BATCHES = 4
     AUGMENTATION = 5
     PROBES = 6
+    DROPOUT = 7
 
 
 def numpy_stream(seed: int, purpose: Purpose, epoch: int = 0) -> np.random.Generator:
@@ -40,7 +41,13 @@ def torch_stream(
 
 
 def initialised(make: Callable[[], Made], seed: int) -> Made:
-    """What ``make`` makes with torch's own initialisers, seeded; the global state is left alone."""
+    """What ``make`` makes with torch's own initialisers, seeded; the global state is left alone.
+
+    It is made on the processor: generators of graphics cards are not touched.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_stream(seed, Purpose.INITIALISATION).initial_seed())
+        # torch.manual_seed would seed the cards as well, and nothing puts those back
+        torch.default_generator.manual_seed(
+            torch_stream(seed, Purpose.INITIALISATION).initial_seed()
+        )
         return make()

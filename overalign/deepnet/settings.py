@@ -89,17 +89,21 @@ class Training(Config, frozen=True):
     loss : {"cross_entropy", "squared"}
         Of c f; squared is 1/2 ||c f - onehot||^2, the mean over a batch in both cases.
     optimiser : {"sgd", "adam"}
+        With g the gradient of the loss of c f: theta <- theta - r v, v <- momentum v + g, with
+        r = lr/c; or Adam's step with r = lr for all c, for it does not feel the scale of g as long
+        as g is well above 1e-8.
     momentum : float
         Of "sgd".
     weight_decay : float
-        Added to the gradient, times the weights.
+        A step takes lr weight_decay theta off theta, whatever c. With "sgd" weight_decay (lr/r)
+        theta is added to g, and so to v; with "adam" to its direction after the averages (AdamW).
     augmentation : bool
         Random crops after a padding of one eighth of the side, and mirror images.
     batch_size : int, optional
         The whole training set unless given as a number.
     homogeneous_degree : float, optional
-        Step size lr c^(-2/L) for this L, exact for L-homogeneous networks; the paper's lr/c unless
-        given.
+        Step size r = lr c^(-2/L) of "sgd" for this L: c f is then trained exactly as an
+        L-homogeneous f from c^(1/L) theta_0 with steps of lr. The paper's lr/c unless given.
     epochs : int
         Budget: training ends here at the latest.
     stop_accuracy : float, optional
@@ -111,6 +115,9 @@ class Training(Config, frozen=True):
     precision : {"float32", "float64"}
     device : str
         "cpu", "cuda" or "cuda:N".
+    mechanism : bool
+        Measure alignment and strength of every network at its end (`Mechanism`), which takes long
+        for very large networks on a processor.
     """
 
     loss: Literal["cross_entropy", "squared"] = "cross_entropy"
@@ -126,6 +133,7 @@ class Training(Config, frozen=True):
     evaluate_every: Count = 1
     precision: Literal["float32", "float64"] = "float32"
     device: str = "cpu"
+    mechanism: bool = True
 
 
 class Cell(Config, frozen=True):
@@ -256,6 +264,11 @@ class Sweep(Config, frozen=True):
             raise ProblemError("without a stop every run takes all epochs; lower epochs")
         if training.momentum and training.optimiser != "sgd":
             raise ProblemError("momentum belongs to optimiser 'sgd'; 'adam' has its own")
+        if training.homogeneous_degree is not None and training.optimiser == "adam":
+            raise ProblemError(
+                "homogeneous_degree scales the steps of 'sgd'; those of 'adam' do not feel the "
+                "scale of the gradient and are the same for all c; leave the degree out"
+            )
         if training.homogeneous_degree is not None and not _is_homogeneous(architecture):
             raise ProblemError(
                 "homogeneous_degree: a network with biases, batch normalisation or skip "

@@ -41,10 +41,10 @@ def train(
 ) -> xr.Dataset:
     """Train one network for each cell, from the same weights on the same batches.
 
-    Cell c trains c f by plain steps of `scaled_learning_rate` on the mean loss over batches. After
-    every ``evaluate_every`` epochs, at the start and at the end of the budget, c f is evaluated on
-    the whole training set, the test set, and the validation set if there is one. Training ends
-    there when a target is reached, or when the loss is not finite any more. A validation set does
+    Cell c trains c f by steps on the mean loss over batches, as `Training` says. After every
+    ``evaluate_every`` epochs, at the start and at the end of the budget, c f is evaluated on the
+    whole training set, the test set, and the validation set if there is one. Training ends there
+    when a target is reached, or when the loss is not finite any more. A validation set does
     not end training: what stopping at the least validation risk would have given is read off the
     history up to the end.
 
@@ -63,18 +63,19 @@ def train(
     measure : bool
         Measure the mechanism (`Mechanism`) of every network at its end.
     checkpoint : Checkpoint, optional
-        Where training is kept on its way, and gone on from.
+        Where training is kept on its way, and gone on from. What came of it stays there: a second
+        call gives the same table without training.
 
     Returns
     -------
     xarray.Dataset
         Along ``cell``: ``outcome`` ("REACHED", a target; "BUDGET"; "STUCK": the budget was used and
-        the training risk at its end is above 0.99 of that at its half; "DIVERGED") with ``reason``
-        in words, ``epochs`` and ``steps`` at the stop; ``train_accuracy``, ``train_risk``,
-        ``test_accuracy``, ``test_risk``, ``logit_scale`` (root mean square of c f minus its mean
-        over classes, on the training set) at the stop, not a number where training diverged;
-        ``test_accuracy_peak`` and ``epoch_peak``; with a validation set ``validation_accuracy``,
-        ``validation_risk``, ``validation_risk_stop_epoch``, and
+        the training risk at its end is above 0.99 of that at its half, and the accuracy below 1;
+        "DIVERGED") with ``reason`` in words, ``epochs`` and ``steps`` at the stop;
+        ``train_accuracy``, ``train_risk``, ``test_accuracy``, ``test_risk``, ``logit_scale`` (root
+        mean square of c f minus its mean over classes, on the training set) at the stop, not a
+        number where training diverged; ``test_accuracy_peak`` and ``epoch_peak``; with a validation
+        set ``validation_accuracy``, ``validation_risk``, ``validation_risk_stop_epoch``, and
         ``validation_risk_stop_test_accuracy``; and what `Mechanism` measures. Along ``cell`` and
         ``epoch`` the same as ``*_history``, not a number where nothing was evaluated; the epochs
         go to the last of any cell.
@@ -112,7 +113,7 @@ def train(
     parts = [list(numbers)] if stacked else [[number] for number in numbers]
     ledger = Ledger(cells, training, data.validation is not None)
     mechanism = Mechanism(setup.template, setup.data, seed) if measure else None
-    record = _Record(checkpoint, ledger, setup.identity(parts))
+    record = _Record(checkpoint, ledger, setup.identity(parts, measure=measure))
     state = record.resumed()
     for part in parts:
         if all(cell in ledger.ends for cell in part):
@@ -138,7 +139,7 @@ class _Record:
     identity: str
 
     def resumed(self) -> dict[str, Any] | None:
-        """State of a course that was cut off; the ledger then holds what had come of it."""
+        """State of a course that was cut off; the ledger holds what had come of this and others."""
         if self.checkpoint is None:
             return None
         kept = self.checkpoint.load(self.identity)
@@ -146,7 +147,7 @@ class _Record:
             history = {name: each.numpy() for name, each in kept["ledger"]["history"].items()}
             self.ledger.load(kept["ledger"] | {"history": history})
         self.checkpoint.begin_history(self.ledger.new_lines())
-        return None if kept is None else dict(kept["course"])
+        return None if kept is None else kept["course"]
 
     def keep(self, course: Course) -> None:
         """After an epoch."""
@@ -154,13 +155,16 @@ class _Record:
             return
         self.checkpoint.log(self.ledger.new_lines())
         if self.checkpoint.is_due():
-            ledger = self.ledger.state()
-            history = {name: torch.from_numpy(each) for name, each in ledger["history"].items()}
-            state = {"ledger": ledger | {"history": history}, "course": course.state()}
-            self.checkpoint.save(self.identity, state)
+            # the next course begins anew where this one has ended
+            self._save(self.checkpoint, course.state() if course.members else None)
 
     def close(self) -> None:
-        """After the end."""
+        """After the end: what came of all cells stays, should the caller be killed with it."""
         if self.checkpoint is not None:
             self.checkpoint.log(self.ledger.new_lines())
-            self.checkpoint.remove()
+            self._save(self.checkpoint, None)
+
+    def _save(self, checkpoint: Checkpoint, course: dict[str, Any] | None) -> None:
+        ledger = self.ledger.state()
+        history = {name: torch.from_numpy(each) for name, each in ledger["history"].items()}
+        checkpoint.save(self.identity, {"ledger": ledger | {"history": history}, "course": course})
