@@ -207,6 +207,14 @@ def test_networks_are_searched_within_the_budget() -> None:
     )
 
 
+@pytest.mark.parametrize(("best", "is_at_end"), [(-4.0, True), (-3.0, False), (2.0, True)])
+def test_the_end_of_the_range_is_said(best: float, is_at_end: bool) -> None:
+    trials = tuple((Trial(place, 0), 0.5) for place in (-4.0, -3.0, 2.0))
+    found = SearchResult(best, 0.5, trials, "the budget is used up")
+    assert found.is_at_end is is_at_end
+    assert ("better one may lie beyond" in str(found)) is is_at_end
+
+
 @pytest.mark.usefixtures("_one_thread")
 def test_accuracies_are_those_of_train() -> None:
     from overalign.deepnet.images import read_images

@@ -141,6 +141,21 @@ def test_untrained_runs_are_no_ends() -> None:
     assert "2 c beyond it left out" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("curve", "reason"), [(0.8 - 0.01 * GRID, "end itself"), (np.full(9, 0.75), "ruled out")]
+)
+def test_a_dip_beyond_what_was_tested_is_not_denied(curve: np.ndarray, reason: str) -> None:
+    table = sweep_table(curve, noise=0.0001)
+    whole = u_curve(table).left
+    assert (whole.judgement, whole.left_out) == (FAILS, 0)
+    assert reason in whole.reason
+    table.outcome[0, 0, 0, :5] = "STUCK"
+    part = u_curve(table).left
+    assert (part.judgement, part.left_out) == (INCONCLUSIVE, 5)
+    assert reason in part.reason
+    assert "may be beyond" in str(part)
+
+
 def test_untrained_runs_of_the_testing_half_are_no_pairs() -> None:
     table = sweep_table(planted_u())
     table.outcome[0, 3, 0, 0] = "BUDGET"
@@ -211,7 +226,7 @@ def both_tasks(control_curve: np.ndarray, noise: float = 0.005, **options: int) 
 def test_a_control_that_likes_small_c_holds() -> None:
     found = both_tasks(0.8 - 0.01 * GRID)
     assert found.judgement is HOLDS  # type: ignore[attr-defined]
-    assert "as it should be" in str(found)
+    assert "as deep as that of the given labels is ruled out" in str(found)
 
 
 def test_a_flat_control_holds() -> None:
@@ -220,6 +235,30 @@ def test_a_flat_control_holds() -> None:
 
 def test_a_control_with_a_dip_of_its_own_fails() -> None:
     assert both_tasks(planted_u(at=-6.0)).judgement is FAILS  # type: ignore[attr-defined]
+
+
+def test_a_control_that_was_not_tested_at_the_same_small_c_says_nothing() -> None:
+    curve = np.stack([planted_u(), 0.8 - 0.01 * GRID])[:, None, None]
+    table = sweep_table(curve, tasks=BOTH)
+    assert control(table).judgement is HOLDS
+    table.outcome[1, :, 0, :4] = "BUDGET"
+    found = control(table)
+    assert found.judgement is INCONCLUSIVE
+    assert "down to c = 2^-4, the given labels down to 2^-12" in str(found)
+    table.outcome[0, :, 0, :4] = "BUDGET"  # nor were the given labels
+    assert control(table).judgement is OUT_OF_SCOPE
+    table.outcome[1] = "STUCK"
+    assert "2^nan" not in str(control(table))
+
+
+def test_dips_are_told_apart_only_if_their_intervals_are() -> None:
+    noise = np.array([0.012, 0.005])[:, None, None, None]  # of the given labels, of the control
+    curve = np.stack([planted_u(at=2.0, depth=0.022), planted_u(at=2.0, depth=0.003)])
+    found = control(sweep_table(curve[:, None, None], tasks=BOTH, noise=noise, generator=3))
+    given, taught = found.given.left, found.control.left
+    assert (given.judgement, taught.judgement) == (HOLDS, INCONCLUSIVE)
+    assert given.low < taught.high < given.difference
+    assert found.judgement is INCONCLUSIVE
 
 
 def test_a_noisy_control_says_nothing() -> None:
@@ -302,6 +341,14 @@ def test_the_summary_speaks_of_everything_there_is() -> None:
     assert [text.split()[0] for text in said] == ["U-curve", "Control", "Gain", "Largest"]
     assert len(list(summary(sweep_table(planted_u())))) == 3
     assert len(list(summary(sweep_table(planted_u(), tasks=("linear_teacher",))))) == 3
+
+
+def test_the_summary_does_without_its_control() -> None:
+    table = sweep_table(planted_u(), tasks=BOTH)
+    table.outcome[1, :, 0, 0] = "FAILED"
+    said = list(summary(table))
+    assert [text.split()[0] for text in said] == ["U-curve", "Control", "Gain", "Largest"]
+    assert "inconclusive (labels linear_teacher: runs of every seed are missing" in said[1]
 
 
 def test_a_sweep_without_trained_runs_has_a_summary() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import ProblemError
+from ..optimum import over_sets
 from .settings import Cell, Training
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OutputMultiplierSearch", "SearchResult", "Trial", "find_output_multiplier"]
 
-LEVEL = 0.95  # of the intervals of differences
 FEWEST_SEEDS = 4  # intervals over fewer are too wide to end a search by
 DIGITS = 9  # of log2 c: the same place reached by two ways is the same
 
@@ -219,13 +219,12 @@ class OutputMultiplierSearch:
 
 def _differs(differences: np.ndarray) -> bool:
     """Whether the Student interval of the mean leaves 0 out; a failed trial differs."""
-    from scipy.special import stdtrit
+    import xarray as xr
 
     if not np.isfinite(differences).all():
         return True
-    count = differences.size
-    half = float(stdtrit(count - 1, 0.5 + 0.5 * LEVEL)) * differences.std(ddof=1) / math.sqrt(count)
-    return bool(abs(differences.mean()) > half)
+    _, low, high = over_sets(xr.DataArray(differences, dims="set")).values
+    return not low <= 0.0 <= high
 
 
 # ---------------------------------------------------------------- networks
@@ -261,12 +260,19 @@ class SearchResult:
         """The output multiplier c."""
         return float(2.0**self.log2_output_multiplier)
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether it is the smallest or the largest of the range: a better one may lie beyond."""
+        tried = [trial.log2_output_multiplier for trial, _ in self.trials]
+        return self.log2_output_multiplier in (min(tried), max(tried))
+
     def __str__(self) -> str:
+        end = " It is an end of the range; a better one may lie beyond." if self.is_at_end else ""
         failed = sum(math.isnan(value) for _, value in self.trials)
         return (
             f"Best output multiplier: c = 2^{self.log2_output_multiplier:g}, validation accuracy "
             f"{self.validation_accuracy:.4f}, after {len(self.trials)} trainings ({failed} stuck "
-            f"or diverged): {self.reason}."
+            f"or diverged): {self.reason}.{end}"
         )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ProblemError
+from ..optimum import over_sets
 from ..verdicts import Judgement
 
 if TYPE_CHECKING:
@@ -206,8 +207,9 @@ class Side:
     left_out : int
         Output multipliers of the grid beyond the end.
     judgement : Judgement
-        HOLDS: p < .01. FAILS: c* is the end, or a dip of one point lies above the interval.
-        INCONCLUSIVE otherwise, and with fewer than 7 pairs always.
+        HOLDS: p < .01. FAILS: c* is the end, or a dip of one point lies above the interval, and no
+        c was left out beyond the end, where a dip may be. INCONCLUSIVE otherwise, and with fewer
+        than 7 pairs always.
     reason : str
         In words.
 
@@ -396,6 +398,8 @@ def _side(curves: _Curves, best: int, end: int, left_out: int, seed: int) -> Sid
             judgement, reason = Judgement.FAILS, "a dip of one point is ruled out"
         else:
             judgement, reason = Judgement.INCONCLUSIVE, "neither shown nor ruled out"
+    if judgement is Judgement.FAILS and left_out:
+        judgement, reason = Judgement.INCONCLUSIVE, f"{reason}, but a dip may be beyond the end"
     return Side(log2_end, *interval, p_value, pairs, left_out, judgement, reason)
 
 
@@ -417,16 +421,10 @@ def _sign_flip_p_value(differences: FloatArray, seed: int) -> float:
 
 def _mean_interval(values: FloatArray) -> tuple[float, float, float]:
     """Mean and Student interval; the interval is not a number for fewer than two values."""
-    from scipy.special import stdtrit
+    import xarray as xr
 
-    if not values.size:
-        return math.nan, math.nan, math.nan
-    mean = float(values.mean())
-    if values.size == 1:
-        return mean, math.nan, math.nan
-    standard_error = float(values.std(ddof=1)) / math.sqrt(values.size)
-    half = float(stdtrit(values.size - 1, 0.5 + 0.5 * LEVEL)) * standard_error
-    return mean, mean - half, mean + half
+    mean, low, high = over_sets(xr.DataArray(values, dims="set")).values
+    return float(mean), float(low), float(high)
 
 
 # ---------------------------------------------------------------- control, dispersion, gain
@@ -434,7 +432,7 @@ def _mean_interval(values: FloatArray) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Control:
-    """The test of `u_curve` on labels for which lazy training should be as good.
+    """The test of `u_curve` on the labels of the data, and on those of a linear teacher.
 
     Attributes
     ----------
@@ -451,27 +449,34 @@ class Control:
 
     @property
     def judgement(self) -> Judgement:
-        """FAILS where the control dips at small c as well.
+        """FAILS where the control dips at small c.
 
-        HOLDS where a dip as deep as that of the given labels is ruled out; OUT_OF_SCOPE where the
-        given labels show no dip at small c.
+        OUT_OF_SCOPE where the given labels show no dip at small c. HOLDS where both were tested at
+        the same small c, and the dip of the control is smaller: its interval lies below that of
+        the given labels. INCONCLUSIVE otherwise, and with fewer than 7 pairs.
         """
         given, control = self.given.left, self.control.left
         if control.judgement is Judgement.HOLDS:
             return Judgement.FAILS
         if given.judgement is not Judgement.HOLDS:
             return Judgement.OUT_OF_SCOPE
-        is_end = self.control.log2_best == control.log2_end
-        if control.pairs >= FEWEST_PAIRS and (is_end or control.high < given.difference):
+        is_smaller = control.pairs >= FEWEST_PAIRS and control.high < given.low
+        if is_smaller and control.log2_end == given.log2_end:
             return Judgement.HOLDS
         return Judgement.INCONCLUSIVE
 
     def __str__(self) -> str:
+        given, control = self.given.left, self.control.left
+        unknown = "a dip as deep as that of the given labels is not ruled out"
+        if abs(control.log2_end - given.log2_end) > 0.0:
+            ends = (_power(control.log2_end), _power(given.log2_end))
+            unknown = "tested down to c = {}, the given labels down to {}".format(*ends)
         says = {
-            Judgement.HOLDS: "no dip at small c, as it should be",
-            Judgement.FAILS: "a dip at small c, where none may be",
+            Judgement.HOLDS: "a dip at small c as deep as that of the given labels is ruled out",
+            Judgement.FAILS: "it dips at small c, so that a dip of the given labels is not told "
+            "apart from one of a linear task",
             Judgement.OUT_OF_SCOPE: "the given labels show no dip at small c to be compared with",
-            Judgement.INCONCLUSIVE: "a dip as deep as that of the given labels is not ruled out",
+            Judgement.INCONCLUSIVE: unknown,
         }[self.judgement]
         return f"Control with a linear teacher: {self.judgement.value} ({says}).\n{self.control}"
 
@@ -483,7 +488,11 @@ def control(
     learning_rate: float | None = None,
     seed: int = 0,
 ) -> Control:
-    """The control: no dip at small c may be found with a linear teacher.
+    """Compare the dip at small c with that of other labels of the same inputs, of a linear map.
+
+    No features need be learned for these. Over-alignment may harm all the same: labels of a linear
+    map without noise are learned better by large margins, with an error of order 1/n, than by
+    class means, of order n^-1/2.
 
     Parameters
     ----------
@@ -736,7 +745,8 @@ def summary(table: xr.Dataset) -> Iterator[str]:
     Yields
     ------
     str
-        The U-curve at the stop, its control if there is one, the gain, and the dispersion.
+        The U-curve at the stop, its control if there is one (or why it says nothing), the gain,
+        and the dispersion.
 
     Raises
     ------
@@ -746,9 +756,16 @@ def summary(table: xr.Dataset) -> Iterator[str]:
     task = str(table["task"].values[0])
     yield str(u_curve(table, task=task))
     if {"given", CONTROL} <= {str(name) for name in table["task"].values}:
-        yield str(control(table))
+        yield _control_or_why_not(table)
     yield str(gain(table, task=task))
     yield str(dispersion(table, task=task))
+
+
+def _control_or_why_not(table: xr.Dataset) -> str:
+    try:
+        return str(control(table))
+    except ProblemError as error:  # the rest of a summary does not need it
+        return f"Control with a linear teacher: {Judgement.INCONCLUSIVE.value} ({error})."
 
 
 def _power(exponent: float) -> str:
