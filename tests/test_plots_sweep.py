@@ -16,16 +16,16 @@ from sweep_tables import GRID, MECHANISM, full_table, planted_u, sweep_table
 
 import overalign as oa
 from overalign.deepnet.statistics import Gain, at_best_rates, dispersion, u_curve
-from overalign.plots import save_figure
-from overalign.plots.style import BLUE, GREEN, VERMILION
-from overalign.plots.sweep import (
+from overalign.plots import (
     plot_accuracy,
     plot_alignment,
     plot_dispersion,
     plot_gain,
     plot_heat_map,
     plot_learning_curves,
+    save_figure,
 )
+from overalign.plots.style import BLUE, GREEN, VERMILION
 
 RATES = (0.0025, 0.01, 0.04, 0.16)
 GAINS = [Gain(0.03, 0.01, 0.05, -4.0, 0.0, 8), Gain(0.01, -0.01, 0.03, -2.0, 0.0, 8)]
@@ -104,6 +104,23 @@ def test_failed_runs_are_no_obstacle(plot: Callable[..., Any], table: xr.Dataset
         if values.dtype.kind in "iuf":
             holes[name] = values.astype(float).where(holes.seed != 3)
     figure_of(plot(holes)).canvas.draw()
+
+
+def test_a_control_without_complete_seeds_is_left_out(table: xr.Dataset) -> None:
+    holes = table.copy(deep=True)
+    holes.outcome[1, :, 0, 0] = "FAILED"
+    assert plot_accuracy(holes).shape == (2, 1)
+    labels = [text.get_text() for text in plot_dispersion(holes).get_legend().get_texts()]
+    assert labels == ["given labels"]
+    holes.outcome[0, :, 0, 0] = "FAILED"
+    for plot in (plot_accuracy, plot_dispersion):
+        with pytest.raises(oa.ProblemError, match="labels given: runs of every seed are missing"):
+            plot(holes)
+
+
+def test_what_was_not_measured_is_not_drawn(table: xr.Dataset) -> None:
+    with pytest.raises(oa.ProblemError, match="mechanism = true"):
+        plot_alignment(table.drop_vars(MECHANISM))
 
 
 def test_a_sweep_that_trained_nothing_is_drawn(table: xr.Dataset) -> None:

@@ -5,6 +5,26 @@ The style is plots/styles/overalign.mplstyle; it holds inside these functions on
 
 from .flow import Window, plot_flow, time_windows
 from .style import save_figure
+from .sweep import (
+    plot_accuracy,
+    plot_alignment,
+    plot_dispersion,
+    plot_gain,
+    plot_heat_map,
+    plot_learning_curves,
+)
 from .ucurve import plot_ucurve
 
-__all__ = ["Window", "plot_flow", "plot_ucurve", "save_figure", "time_windows"]
+__all__ = [
+    "Window",
+    "plot_accuracy",
+    "plot_alignment",
+    "plot_dispersion",
+    "plot_flow",
+    "plot_gain",
+    "plot_heat_map",
+    "plot_learning_curves",
+    "plot_ucurve",
+    "save_figure",
+    "time_windows",
+]

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deepnet.statistics import Gain, UCurveTest, at_best_rates, dispersion, trained, u_curve
+from ..deepnet.statistics import (
+    OUTCOMES,
+    Gain,
+    UCurveTest,
+    at_best_rates,
+    dispersion,
+    trained,
+    u_curve,
+)
 from ..errors import ProblemError
 from ..optimum import over_sets
 from .style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, plain_text, style
@@ -81,6 +89,7 @@ def plot_accuracy(table: xr.Dataset, figure: Figure | None = None) -> NDArray[An
         at the stop. Hollow: not every run reached its training target. Diamond: c*, chosen on one
         half of the seeds. Below: accuracy at the stop less that at c* within the seeds of the other
         half, which chose nothing, with 95 % intervals; runs that missed their target left out.
+        One task is left out if every seed of it lacks a run.
 
     Examples
     --------
@@ -101,7 +110,7 @@ def plot_accuracy(table: xr.Dataset, figure: Figure | None = None) -> NDArray[An
     >>> plot_accuracy(table).shape
     (2, 1)
     """
-    tasks = [str(task) for task in table["task"].values]
+    tasks = _complete_tasks(table)
     with style():
         figure = _figure(figure, (1.8 + 2.5 * len(tasks), 4.6))
         grid: dict[str, Any] = {"squeeze": False, "sharex": True, "height_ratios": [1.5, 1.0]}
@@ -218,7 +227,16 @@ def plot_alignment(
         Cosines of the predictor, its change and the readout to the empirical class means, those of
         the population, and their difference; cosine between class features; alignment of the
         kernels with those at initialisation; displacement of the weights.
+
+    Raises
+    ------
+    ProblemError
+        Nothing of this was measured (``mechanism`` of the training is false).
     """
+    if "weight_displacement" not in table:
+        raise ProblemError(
+            "the table has no alignment to be drawn; sweep with mechanism = true in [training]"
+        )
     chosen = at_best_rates(table, task=task)
     with style():
         figure = _figure(figure, (7.4, 4.4))
@@ -465,13 +483,14 @@ def plot_dispersion(table: xr.Dataset, figure: Figure | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         Standard deviation in points with 95 % intervals, of the runs that reached their target,
-        for each task; dotted: the best c of each.
+        for each task; dotted: the best c of each. One task is left out if every seed of it lacks a
+        run.
     """
     colours = {"given": BLACK, "linear_teacher": BLUE}
     with style():
         figure = _figure(figure, (4.6, 2.7))
         ax = figure.subplots()
-        for task in (str(task) for task in table["task"].values):
+        for task in _complete_tasks(table):
             found, colour = dispersion(table, task=task), colours[task]
             value, low, high = (
                 100.0 * np.sqrt(each) for each in (found.variance, found.low, found.high)
@@ -488,6 +507,14 @@ def plot_dispersion(table: xr.Dataset, figure: Figure | None = None) -> Axes:
 
 
 # ---------------------------------------------------------------- what they share
+
+
+def _complete_tasks(table: xr.Dataset) -> list[str]:
+    """Tasks of which a seed has all its runs; all if there is none, for the error that says so."""
+    cells = ["learning_rate", "output_multiplier"]
+    complete = table["outcome"].isin(OUTCOMES).all(cells).any("seed").values
+    tasks = table["task"].values
+    return [str(task) for task in (tasks[complete] if complete.any() else tasks)]
 
 
 def _figure(figure: Figure | None, size: tuple[float, float]) -> Figure:
