@@ -24,7 +24,7 @@ from overalign.deepnet.mechanism import MECHANISM
 from overalign.deepnet.models import build_model
 from overalign.deepnet.scaling import scaled_learning_rate, with_output_multiplier
 from overalign.deepnet.seeds import Purpose, initialised, torch_stream
-from overalign.deepnet.settings import Architecture, Cell, Task, Training
+from overalign.deepnet.settings import Architecture, Cell, Sweep, Task, Training
 from overalign.deepnet.training import Checkpoint, train
 from overalign.errors import OutputError, ProblemError
 
@@ -191,13 +191,19 @@ def test_the_first_step_of_adam_is_the_same_for_all_c() -> None:
     np.testing.assert_allclose(displacement, displacement[1], rtol=1e-3)  # but for epsilon
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_a_rest_of_one_image_is_trained_on(batch_norm: bool) -> None:
+def test_a_rest_of_one_image_is_trained_on_with_batch_normalisation() -> None:
     data = read_images(Task(data="digits", n=41, held_out=50, classes=4), seed=0)
-    architecture = Architecture(model="cnn5", width=2, batch_norm=batch_norm)
     training = Training(batch_size=40, epochs=2, stop_accuracy=None)
-    run = train(maker(architecture, data), data, cells(0.0), training, 0, measure=False)
+    run = train(maker(RESNET, data), data, cells(0.0), training, 0, measure=False)
     assert run.steps.item() == 2
+
+
+def test_a_degree_of_homogeneity_is_not_for_adam() -> None:
+    training = Training(optimiser="adam", homogeneous_degree=3.0)
+    sweep = Sweep(architecture=Architecture(bias=False), training=training)
+    with pytest.raises(ProblemError, match="same for all c; leave the degree out"):
+        sweep.check()
+    changed(sweep, training=changed(training, optimiser="sgd")).check()
 
 
 # ------------------------------------------------------------------- what is reported
