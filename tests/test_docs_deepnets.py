@@ -1,6 +1,8 @@
 """The Python of docs/deepnets.md runs, and its names are those of the package."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from overalign.deepnet.images import read_images
 from overalign.deepnet.mechanism import MECHANISM
 from overalign.deepnet.statistics import at_best_rates, trained
 from overalign.deepnet.transfer import best_multiplier
@@ -17,15 +20,16 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def names() -> dict[str, Any]:
-    """What the blocks define, one after another."""
+def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What the blocks define, one after another, in a folder of their own."""
     found: dict[str, Any] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # networks this small are not worth a second one
-    for block in BLOCKS:
-        exec(compile(block, "deepnets.md", "exec"), found)
-    torch.set_num_threads(threads)
-    return found
+    with contextlib.chdir(tmp_path_factory.mktemp("page")):
+        for block in BLOCKS:
+            exec(compile(block, "deepnets.md", "exec"), found)
+        torch.set_num_threads(threads)
+        yield found
 
 
 def test_the_blocks_say_what_the_page_says(names: dict[str, Any]) -> None:
@@ -33,6 +37,8 @@ def test_the_blocks_say_what_the_page_says(names: dict[str, Any]) -> None:
     assert names["test"].judgement.name == "INCONCLUSIVE"
     assert "14 seeds" in str(names["test"])
     assert names["axes"].shape == (2, 1)
+    neutral = read_images(names["neutral"], seed=0)
+    assert (len(neutral.train), len(neutral.test), neutral.classes) == (1000, 1000, 10)
     assert 0.3 < names["found"].validation_accuracy < 1.0
     assert len(names["found"].trials) <= 11
     assert names["search"].best == -5.5
