@@ -793,17 +793,19 @@ class RunFolder(Generic[AnyConfig]):
         status = self._status()
         if status.get("state") == "finished" and (self.path / "config.json").is_file():
             return "finished" if status.get("sha256") == self._result_hash() else "unfinished"
-        return "failed" if status.get("state") == "failed" else "unfinished"
+        return "failed" if status.get("state") == "failed" and self.error else "unfinished"
 
     @property
     def error(self) -> str:
         """What ended the last attempt, in one line or a few; empty if nothing did."""
-        return str(self._status().get("error", ""))
+        error = self._status().get("error")
+        return error if isinstance(error, str) else ""
 
     @property
     def seconds(self) -> float:
         """How long the last attempt took that ended; not a number if none did."""
-        return float(self._status().get("seconds", math.nan))
+        seconds = self._status().get("seconds")
+        return float(seconds) if isinstance(seconds, int | float) else math.nan
 
     @property
     def traceback(self) -> str:

@@ -152,6 +152,13 @@ def test_a_card_has_one_worker_unless_more_are_asked_for() -> None:
     assert command._workers(SweepOptions()) == os.cpu_count()
 
 
+def test_short_times_and_single_things_are_said_in_words() -> None:
+    assert command._duration(0.3) == "less than a second"
+    assert command._duration(100.0) == "100 s"
+    assert command._counted(1, "seed") == "1 seed"
+    assert "; 1 seed;" in command._describe(Sweep(seeds=1))
+
+
 def test_what_differs_from_the_default_is_described() -> None:
     usual = command._describe(Sweep())
     assert "sgd with step 0.01 / c on cross entropy, to training accuracy 0.99" in usual
@@ -186,7 +193,7 @@ def test_a_look_before_writes_nothing_and_counts(
     for words in (
         "data: 40 training, 0 validation and 40 test images of shape (128,), 10 classes",
         f"network: {weights:,} parameters",
-        "plan: 8 networks in 4 groups of at most 2, 2 task(s)",
+        "plan: 8 networks in 4 groups of at most 2, 2 tasks",
         "0 groups finished, 0 failed, 0 begun, 4 not begun",
         "time: between ",
     ):
@@ -269,6 +276,7 @@ def test_requests_that_cannot_be_met_are_one_line(
     monkeypatch.chdir(tmp_path)
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")
+    assert not (tmp_path / "sweep").exists()
     assert err.startswith("overalign: ")
     assert err.count("\n") == 1
     assert message in err
@@ -332,7 +340,7 @@ def test_an_interrupt_leaves_at_once_and_the_sweep_goes_on_from_there(tmp_path: 
         finally:
             sweep.kill()
     assert sweep.returncode == 130, said
-    assert said.startswith("interrupted; finished groups are kept")
+    assert said.startswith("interrupted; finished groups are kept"), said
     assert said.count("\n") == 1, said
     settings = read_config(Sweep, out / "config.toml")
     table = run_sweep(settings, out)

@@ -22,7 +22,7 @@ from overalign.deepnet.sweep import FAILED, plan, run_sweep, runs_of
 from overalign.engine import run_all
 from overalign.errors import ConfigError, DataFileError, OutputError, ProblemError, RunError
 from overalign.executors import open_executor
-from overalign.records import locked, read_dataset, write_dataset
+from overalign.records import locked, read_config, read_dataset, write_dataset
 
 SMALL = Sweep(
     task=Task(n=40, held_out=40),
@@ -104,7 +104,7 @@ def test_the_stack_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(module, "stack_size", measured)
     first = run_sweep(SMALL, tmp_path, workers=5)
-    assert json.loads((tmp_path / "plan.json").read_text()) == {"stack": 3}
+    assert json.loads((tmp_path / "plan.json").read_text())["stack"] == 3
     again = run_sweep(replace(SMALL, seeds=3), tmp_path)
     assert asked == [5]
     assert len(list((tmp_path / "runs").iterdir())) == 3 * 2 * 2
@@ -118,7 +118,7 @@ def test_a_stack_beyond_the_grid_is_the_whole_grid_each_time(tmp_path: Path) -> 
     first = run_sweep(settings, tmp_path, stack=100)
     xr.testing.assert_identical(run_sweep(settings, tmp_path, stack=100), first)
     assert first.attrs["stack"] == 4
-    assert json.loads((tmp_path / "plan.json").read_text()) == {"stack": 4}
+    assert json.loads((tmp_path / "plan.json").read_text())["stack"] == 4
 
 
 # ---------------------------------------------------------------- the table
@@ -323,13 +323,35 @@ def test_another_sweep_in_the_folder_is_refused_with_what_differs(tmp_path: Path
     [
         ("config.toml", "seedz = 3", r"unknown key 'seedz'; did you mean .seed"),
         ("plan.json", "{", "plan.json: not JSON"),
-        ("plan.json", '{"stack": 0}', "'stack' is 0"),
+        ("plan.json", '{"stack": 0}', "'stack' is 0.*; remove it to plan again"),
+        ("plan.json", "[1]", r"holds \[1\], not an object; remove it to plan again"),
+        ("plan.json", "{}", "required field `stack`; remove it to plan again"),
     ],
 )
 def test_a_damaged_folder_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=message):
         run_sweep(SMALL, tmp_path, stack=4)
+
+
+@pytest.mark.parametrize("text", ["", "seeds = 2\n[training]\nepochs = 4\n"])
+def test_an_edited_config_is_another_sweep(tmp_path: Path, text: str) -> None:
+    settings = replace(SMALL, seeds=1, control=False)
+    run_sweep(settings, tmp_path, stack=4)
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(ProblemError, match=r"another sweep: .*training.epochs is 3 there"):
+        run_sweep(read_config(Sweep, tmp_path / "config.toml"), tmp_path)
+    run_sweep(settings, tmp_path)
+    assert read_config(Sweep, tmp_path / "config.toml") == settings
+
+
+def test_a_plan_without_settings_is_that_of_the_config(tmp_path: Path) -> None:
+    settings = replace(SMALL, seeds=1, control=False)
+    run_sweep(settings, tmp_path, stack=3)
+    (tmp_path / "plan.json").write_text('{"stack": 3}')
+    assert len(plan(settings, tmp_path)) == 2
+    with pytest.raises(ProblemError, match="another sweep"):
+        plan(replace(settings, learning_rates=(1.0,)), tmp_path)
 
 
 def test_two_processes_never_work_in_one_folder(tmp_path: Path, breaks: Breaks) -> None:

@@ -232,6 +232,18 @@ def test_arrays_are_those_of_the_dataset(tmp_path: Path) -> None:
     assert attributes["title"] == "é"
 
 
+def test_a_status_of_the_wrong_types_says_nothing(tmp_path: Path) -> None:
+    class Named(Config):
+        x: int = 1
+
+    run = RunFolder(tmp_path, Named())
+    run.begin()
+    status = {"state": "failed", "seconds": "abc", "error": 3}
+    (run.path / "status.json").write_text(json.dumps(status))
+    assert (run.state, run.error) == ("unfinished", "")
+    assert math.isnan(run.seconds)
+
+
 def test_a_run_reads_its_arrays_once_and_anew_after_it_began_again(tmp_path: Path) -> None:
     class Named(Config):
         x: int = 1

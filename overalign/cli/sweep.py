@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections import Counter, defaultdict
@@ -16,7 +17,7 @@ import tyro
 from ..deepnet.ledger import OUTCOMES
 from ..deepnet.settings import Architecture, Group, Sweep, Training
 from ..engine import OnError
-from ..errors import ProblemError
+from ..errors import OveralignError, ProblemError
 from ..executors import ExecutorKind, open_executor
 from ..records import RunFolder, require_writable, write_dataset
 from .shared import INTERRUPTED, NOT_REACHED, REACHED, MaybeInt, MaybeText, made_folder
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["SweepOptions", "report_sweep"]
 
 _RESULTS, _FIGURE, _CONFIG = "results.nc", "u_curve.png", "config.toml"
+_LOCK = ".lock"
 _TABLE_WIDTH = 80  # columns; a narrower terminal wraps rather than loses digits
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -41,7 +43,7 @@ class SweepOptions:
     Writes config.toml (which CONFIG takes again), results.nc, a figure u_curve.png, plan.json, and
     a folder runs with one result for each group of networks: a sweep that was interrupted, or is
     asked for more seeds, goes on where it was. Exit code 0: done; 1: groups failed, or there are
-    too few networks to speak of a curve; 2: the request cannot be met.
+    too few networks to speak of a curve; 2: the request cannot be met; 130: interrupted.
 
     Parameters
     ----------
@@ -138,12 +140,25 @@ def report_sweep(options: SweepOptions) -> int:
     _require_torch()
     if options.dry_run:
         return _preview(options, console)
+    is_new = not options.output.exists()
     made_folder(options.output)
     for name in (_RESULTS, _FIGURE, _CONFIG):
         require_writable(options.output / name)
-    table = _sweep(options)
+    try:
+        table = _sweep(options)
+    except OveralignError:
+        if is_new:
+            _remove_unused(options.output)
+        raise
     write_dataset(table, options.output / _RESULTS)
     return _report(table, options, console)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a folder in which nothing was kept."""
+    if {path.name for path in folder.iterdir()} <= {_LOCK}:
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _require_torch() -> None:
@@ -345,7 +360,8 @@ def _describe(settings: Sweep) -> str:
         f"{task.data}, {size} training images: {network.model} of width {network.width}{depth}, "
         f"{training.optimiser} with step {rates}{_step_rule(training)} on "
         f"{training.loss.replace('_', ' ')}, {''.join(_unusual(training))}{until}at most "
-        f"{training.epochs} epochs; {settings.seeds} seeds; intervals are 95 % over them"
+        f"{training.epochs} epochs; {_counted(settings.seeds, 'seed')}; intervals are 95 % over "
+        "them"
     )
 
 
@@ -461,13 +477,14 @@ def _preview(options: SweepOptions, console: Console) -> int:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     validation = 0 if data.validation is None else len(data.validation)
     networks = sum(len(group.cells) for group in groups)
+    tasks = _counted(len(settings.tasks), "task")
     lines = [
         _describe(settings),
         f"data: {len(data.train):,} training, {validation:,} validation and {len(data.test):,} "
         f"test images of shape {data.shape}, {data.classes} classes",
         f"network: {parameters:,} parameters",
         f"plan: {networks:,} networks in {len(groups):,} groups of at most "
-        f"{max(len(group.cells) for group in groups)}, {len(settings.tasks)} task(s)",
+        f"{max(len(group.cells) for group in groups)}, {tasks}",
         f"{options.output}: {states['finished']:,} groups finished, {states['failed']:,} failed, "
         f"{states['unfinished']:,} begun, {states['absent']:,} not begun",
         _cost(options, runs),
@@ -486,11 +503,13 @@ def _cost(options: SweepOptions, runs: Sequence[tuple[RunFolder[Group], str]]) -
     if not left:
         return "time: nothing is left to do"
     workers = min(_workers(options), len(left))
-    finished = [run.seconds for run, state in runs if state == "finished"]
+    at_once = _counted(workers, "worker")
+    known = (run.seconds for run, state in runs if state == "finished")
+    finished = [seconds for seconds in known if math.isfinite(seconds)]
     if finished:
         mean = sum(finished) / len(finished)
         return (
-            f"time: about {_duration(mean * len(left) / workers)} with {workers} worker(s), if the "
+            f"time: about {_duration(mean * len(left) / workers)} with {at_once}, if the "
             f"other groups take as long as the finished ones did, {mean:.3g} s each"
         )
     seconds = epoch_seconds(left[0].config)
@@ -498,7 +517,7 @@ def _cost(options: SweepOptions, runs: Sequence[tuple[RunFolder[Group], str]]) -
     most = seconds * epochs * len(left) / workers
     return (
         f"time: between {_duration(most / epochs)} (one epoch) and {_duration(most)} (all {epochs} "
-        f"epochs) with {workers} worker(s); one epoch of one group took {seconds:.3g} s"
+        f"epochs) with {at_once}; one epoch of one group took {seconds:.3g} s"
     )
 
 
@@ -506,4 +525,8 @@ def _duration(seconds: float) -> str:
     for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2.0 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds:.0f} s" if seconds >= 1.0 else "less than a second"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -1,8 +1,9 @@
 """Sweeps: the groups of one, where they are kept, and the table that comes of them.
 
 The folder of a sweep holds ``config.toml``, ``plan.json`` (how many networks a group trains
-together, which is measured once) and a run folder for each group in ``runs``. A group does not
-depend on the number of seeds, so a sweep can be asked for more of them later.
+together, which is measured once, and what was asked for) and a run folder for each group in
+``runs``. A group does not depend on the number of seeds, so a sweep can be asked for more of them
+later.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class _Plan(Config, frozen=True):
     """What is decided once for a folder."""
 
     stack: Count
+    settings: Sweep | None = None
 
 
 # ---------------------------------------------------------------- groups
@@ -134,24 +136,34 @@ def _seeds(settings: Sweep) -> range:
 
 def _planned(settings: Sweep, folder: Path) -> int | None:
     """The stack size of the sweep in a folder, if there is one; raise if it is another sweep."""
-    if (folder / CONFIG).exists():
-        there = replace(read_config(Sweep, folder / CONFIG), seeds=1, control=False)
-        differences = list(_differences(replace(settings, seeds=1, control=False), there))
+    planned = _read_plan(folder / _PLAN)
+    there = None if planned is None else planned.settings
+    if there is None and (folder / CONFIG).exists():
+        there = read_config(Sweep, folder / CONFIG)
+    if there is not None:
+        asked, there = (replace(each, seeds=1, control=False) for each in (settings, there))
+        differences = list(_differences(asked, there))
         if differences:
             raise ProblemError(
                 f"{folder} holds another sweep: {'; '.join(differences)}. Choose another folder, "
                 "or remove that one"
             )
-    path = folder / _PLAN
+    return None if planned is None else planned.stack
+
+
+def _read_plan(path: Path) -> _Plan | None:
     try:
-        return config_from(_Plan, json.loads(path.read_text("utf-8")), str(path)).stack
+        values = json.loads(path.read_text("utf-8"))
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: holds {values!r}, not an object")
+        return config_from(_Plan, values, str(path))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ConfigError as error:
+        raise ConfigError(f"{error}; remove it to plan again") from error
     except ValueError as error:
-        if isinstance(error, ConfigError):
-            raise
         raise ConfigError(f"{path}: not JSON ({error}); remove it to plan again") from error
 
 
@@ -174,8 +186,9 @@ def _keep_plan(settings: Sweep, groups: Sequence[Group], folder: Path) -> None:
     if not (folder / CONFIG).exists() or read_config(Sweep, folder / CONFIG) != settings:
         write_config(settings, folder / CONFIG)
     if not (folder / _PLAN).exists():
+        kept = msgspec.to_builtins(_Plan(stack=_stack(groups), settings=settings))
         with replaced(folder / _PLAN) as temporary:
-            temporary.write_text(json.dumps({"stack": _stack(groups)}) + "\n", "utf-8")
+            temporary.write_text(json.dumps(kept) + "\n", "utf-8")
 
 
 def runs_of(groups: Sequence[Group], folder: StrPath) -> list[RunFolder[Group]]:
@@ -287,8 +300,8 @@ def run_sweep(
         raise OutputError(f"{folder}: cannot be made ({error.strerror or error})") from error
     with locked(place):
         groups = plan(settings, place, stack=stack, workers=workers)
-        _keep_plan(settings, groups, place)
         _require_device(settings, groups, place, executor)
+        _keep_plan(settings, groups, place)
         root = place / _RUNS
         ended: list[RunFolder[Group]] = []
 
