@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .settings import Architecture, Cell, Group, Sweep, Task, Training
-from .statistics import control, dispersion, gain, u_curve
+from .statistics import at_best_rates, control, dispersion, gain, summary, trained, u_curve
 from .transfer import best_multiplier, fit_transfer
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ __all__ = [
     "Sweep",
     "Task",
     "Training",
+    "at_best_rates",
     "best_multiplier",
     "build_model",
     "control",
@@ -60,8 +61,10 @@ __all__ = [
     "read_images",
     "run_sweep",
     "scaled_learning_rate",
+    "summary",
     "tangent_kernel",
     "train",
+    "trained",
     "u_curve",
     "with_output_multiplier",
 ]

@@ -37,8 +37,8 @@ class Task(Config, frozen=True):
     validation : int
         Images for validation-risk stopping, taken from what is neither trained nor tested on.
     labels : {"given", "linear_teacher"}
-        Labels of the data, or of a random linear map of the same images: a control task, on which
-        lazy training should be as good.
+        Labels of the data, or of a random linear map of the same images: a control task, for which
+        no features need to be learned.
     """
 
     data: str = "synthetic"
