@@ -110,6 +110,8 @@ def _processes(workers: int) -> Iterator[Executor]:
         except Exception:
             raise  # what has begun is finished
         except BaseException:  # an interrupt does not wait
+            # before Python 3.12 the pool chokes on cancelled tasks when it finds its workers gone
+            pool.shutdown(wait=False, cancel_futures=True)
             held.close()
             raise
 

@@ -323,7 +323,9 @@ def test_the_options_stand_for_themselves() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_an_interrupt_leaves_at_once_and_the_sweep_goes_on_from_there(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
-    arguments = [*SIZES, *GRID, "--executor", "processes", "--workers", "1", "--output", str(out)]
+    # more groups than the pool hands to its worker in advance
+    sizes = [*SIZES, *GRID, "--no-control", "--seeds", "9"]
+    arguments = [*sizes, "--executor", "processes", "--workers", "1", "--output", str(out)]
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"from overalign.cli import main\nmain({['sweep', *arguments]!r})"
