@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ..errors import ProblemError
 from ..optimum import over_sets
 from ..verdicts import Judgement
+from .ledger import OUTCOMES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,7 +51,6 @@ FEWEST_PAIRS = 7  # the smallest p of the test with k pairs is 2^-k
 SMALLEST_DIP = 0.01  # an accuracy: where a dip of a point is ruled out there is none
 LEVEL = 0.95  # of every interval
 SIGN_FLIPS = 2**17  # all of them up to 17 pairs, else so many random ones
-OUTCOMES = ("REACHED", "BUDGET", "STUCK", "DIVERGED")
 CONTROL = "linear_teacher"
 
 
