@@ -37,7 +37,7 @@ class Scope(NamedTuple):
     equality_epochs: int
 
 
-FULL = Scope({32: 2.0, 64: 2.0, 128: 2.0, 512: 0.95}, 30, 5, 60)
+FULL = Scope({32: 2.0, 64: 2.0, 128: 2.0, 512: 0.95}, 15, 3, 60)
 QUICK = Scope({64: 1.0}, 2, 1, 6)
 LINES = {32: "C1", 64: "C2", 128: "C3", 512: "C4"}
 
