@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from overalign.deepnet.settings import Architecture, Sweep, Task, Training
 from overalign.deepnet.statistics import trained
@@ -23,9 +23,17 @@ from validation.common import Criterion
 
 STUDY = "scaling_transfer"
 SEED = 2602
+KEYS = ("network", "n", "width")
 PAPER = next(iter(RIVALS))
+CLOSE = 1.0  # log2
+NARROW = 0.4
 
 Size = tuple[int, int]  # n, width
+
+NETWORKS = {
+    "two layers": (Architecture(depth=2, bias=False), 2.0),  # with the degree of homogeneity
+    "three layers": (Architecture(), None),  # the default of the sweep
+}
 
 
 class Scope(NamedTuple):
@@ -43,12 +51,13 @@ FULL = Scope((250, 500, 1000), (16, 64, 256), (2000, 512), 8, Sweep().log2_outpu
 QUICK = Scope((100, 200), (16, 32), (300, 64), 3, (-8.0, -4.0, 0.0, 4.0), 100)
 
 
-def settings_at(size: Size, scope: Scope) -> Sweep:
+def settings_at(network: str, size: Size, scope: Scope) -> Sweep:
     """The sweep at a size."""
+    architecture, degree = NETWORKS[network]
     return Sweep(
         task=Task(n=size[0]),
-        architecture=Architecture(width=size[1], depth=2, bias=False),
-        training=Training(homogeneous_degree=2.0, epochs=scope.epochs, evaluate_every=5),
+        architecture=replace(architecture, width=size[1]),
+        training=Training(homogeneous_degree=degree, epochs=scope.epochs, evaluate_every=5),
         log2_output_multipliers=scope.log2_output_multipliers,
         seeds=scope.seeds,
         seed=SEED,
@@ -56,12 +65,13 @@ def settings_at(size: Size, scope: Scope) -> Sweep:
     )
 
 
-def best_of(rows: u_curves.Rows, size: Size, scope: Scope) -> BestMultiplier | str:
+def best_of(rows: u_curves.Rows, network: str, size: Size, scope: Scope) -> BestMultiplier | str:
     """c* at a size, or why there is none."""
-    mine = [row for row in rows if (int(row["n"]), int(row["width"])) == size]
+    place = (network, *map(str, size))
+    mine = [row for row in rows if tuple(str(row[key]) for key in KEYS) == place]
     table = u_curves.table_of(
-        [{k: v for k, v in row.items() if k not in ("n", "width")} for row in mine],
-        settings_at(size, scope),
+        [{k: v for k, v in row.items() if k not in KEYS} for row in mine],
+        settings_at(network, size, scope),
     )
     given = table.sel(task="given").isel(learning_rate=0)
     accuracy = given["test_accuracy"].where(trained(given))
@@ -87,61 +97,66 @@ def fitted(best: Mapping[Size, BestMultiplier | str], scope: Scope) -> TransferL
         return None
 
 
-def judge(best: Mapping[Size, BestMultiplier | str], scope: Scope) -> list[Criterion]:
-    """The lines of criterion.md."""
+def judge(network: str, best: Mapping[Size, BestMultiplier | str], scope: Scope) -> list[Criterion]:
+    """The lines of criterion.md for one network."""
     nan = float("nan")
     inside = sum(isinstance(each, BestMultiplier) for each in best.values())
-    size_line = common.enough("C5", "sizes with c* inside the grid", inside, len(best))
+    what = f"{network}: sizes with c* inside the grid"
+    size_line = common.enough("C5", what, inside, len(best))
     law, there = fitted(best, scope), best[scope.held_out]
     if law is None:
         missing = [
-            Criterion(line, "no law could be fitted", nan, None, 0.0, "INCONCLUSIVE")
+            Criterion(line, f"{network}: no law could be fitted", nan, None, 0.0, "INCONCLUSIVE")
             for line in ("C1", "C2", "C3", "C4")
         ]
         return [*missing, size_line]
-    what = f"|predicted - measured| log2 c* at n, h = {scope.held_out}"
-    transfer = Criterion("C1", what, nan, None, 1.0, "INCONCLUSIVE")
-    if isinstance(there, BestMultiplier):
-        row = np.array([1.0, *np.log2(scope.held_out)])
-        gaps = law.replicates @ row - there.replicates
-        gap = float(row @ law.coefficients - there.log2_c)
-        low, high = np.quantile(gaps, [0.025, 0.975])
-        reach = (max(low, -high, 0.0), max(abs(low), abs(high)))
-        verdict: common.Verdict = "INCONCLUSIVE" if abs(gap) > 1.0 else "HOLDS"
-        verdict = "FAILS" if reach[0] > 1.0 else verdict
-        transfer = Criterion("C1", what, abs(gap), reach, 1.0, verdict)
     rivals = law.compatible_rivals
-    halves = np.diff(law.intervals[1:], axis=1).ravel() / 2.0
+    half = float(np.diff(law.intervals[1:], axis=1).max()) / 2.0
+    narrow: common.Verdict = "HOLDS" if half <= NARROW else "INCONCLUSIVE"
     return [
-        transfer,
-        common.at_least("C2", "the paper's exponents are in the region", PAPER in rivals, 1),
-        common.at_least("C3", "rivals in the region", len(set(rivals) - {PAPER}), 1),
-        Criterion(
-            "C4", "half-width of the wider interval", float(halves.max()), None, 0.4,
-            "HOLDS" if halves.max() <= 0.4 else "INCONCLUSIVE",
-        ),
+        transferred(network, law, there, scope),
+        common.at_least("C2", f"{network}: the paper's exponents are in the region",
+                        PAPER in rivals, 1),
+        common.at_least("C3", f"{network}: rivals in the region", len(set(rivals) - {PAPER}), 1),
+        Criterion("C4", f"{network}: half-width of the wider interval", half, None, NARROW, narrow),
         size_line,
     ]  # fmt: skip
 
 
-def draw(best: Mapping[Size, BestMultiplier | str], law: TransferLaw | None, scope: Scope) -> Any:
+def transferred(
+    network: str, law: TransferLaw, there: BestMultiplier | str, scope: Scope
+) -> Criterion:
+    """Line C1: the law's prediction against what was measured."""
+    what = f"{network}: |predicted - measured| log2 c* at n, h = {scope.held_out}"
+    if isinstance(there, str):
+        return Criterion("C1", what, float("nan"), None, CLOSE, "INCONCLUSIVE")
+    row = np.array([1.0, *np.log2(scope.held_out)])
+    gap = float(row @ law.coefficients - there.log2_c)
+    low, high = np.quantile(law.replicates @ row - there.replicates, [0.025, 0.975])
+    nearest, farthest = max(low, -high, 0.0), max(abs(low), abs(high))
+    verdict: common.Verdict = "HOLDS" if abs(gap) <= CLOSE else "INCONCLUSIVE"
+    verdict = "FAILS" if nearest > CLOSE else verdict
+    return Criterion("C1", what, abs(gap), (nearest, farthest), CLOSE, verdict)
+
+
+def draw(
+    ax: Any, best: Mapping[Size, BestMultiplier | str], law: TransferLaw | None, scope: Scope
+) -> None:
     """c* against n for each width, with the law."""
-    figure, axes = common.new_figure(1, 1)
-    ax = axes[0, 0]
     for k, width in enumerate([*scope.widths, scope.held_out[1]]):
-        mine = {size[0]: each for size, each in best.items() if size[1] == width}
-        found = {n: each for n, each in mine.items() if isinstance(each, BestMultiplier)}
+        found = {
+            size[0]: each
+            for size, each in best.items()
+            if size[1] == width and isinstance(each, BestMultiplier)
+        }
         if not found:
             continue
-        n = np.array(list(found))
+        label = f"$h={width}$" + (", held out" if width == scope.held_out[1] else "")
+        marker, colour = ("D" if width == scope.held_out[1] else "o"), f"C{k}"
         values = np.array([each.log2_c for each in found.values()])
-        low, high = np.array(
-            [np.quantile(each.replicates, [0.025, 0.975]) for each in found.values()]
-        ).T
-        is_held_out = width == scope.held_out[1]
-        marker, colour = ("D" if is_held_out else "o"), f"C{k}"
-        label = f"$h={width}$" + (", held out" if is_held_out else "")
-        bars = np.maximum([values - low, high - values], 0.0)
+        ends = [np.quantile(each.replicates, [0.025, 0.975]) for each in found.values()]
+        bars = np.maximum([values - np.array(ends)[:, 0], np.array(ends)[:, 1] - values], 0.0)
+        n = np.array(list(found)) * 1.02 ** (k - 1.5)  # beside each other
         ax.errorbar(n, values, bars, fmt=marker, color=colour, capsize=2, label=label)
         if law is not None:
             grid = np.geomspace(min(scope.n), scope.held_out[0])
@@ -151,7 +166,6 @@ def draw(best: Mapping[Size, BestMultiplier | str], law: TransferLaw | None, sco
     ax.set_xlabel("training samples $n$")
     ax.set_ylabel(r"$\log_2 c^*$")
     ax.legend(frameon=False)
-    return figure
 
 
 def main() -> None:
@@ -159,29 +173,39 @@ def main() -> None:
     chosen = common.arguments(__file__, str(__doc__))
     scope = QUICK if chosen.quick else FULL
     sizes = [(n, width) for n in scope.n for width in scope.widths] + [scope.held_out]
+    figure, axes = common.new_figure(1, len(NETWORKS))
     rows: list[dict[str, Any]] = []
-    for size in sizes:
-        table, _ = u_curves.swept(settings_at(size, scope), f"n = {size[0]}, h = {size[1]}")
-        rows += [{"n": size[0], "width": size[1]} | row for row in u_curves.rows_of(table)]
+    measured, criteria = {}, []
+    for ax, network in zip(axes[0], NETWORKS, strict=True):
+        for size in sizes:
+            name = f"{network}, n = {size[0]}, h = {size[1]}"
+            table, _ = u_curves.swept(settings_at(network, size, scope), name)
+            keys = dict(zip(KEYS, (network, *size), strict=True))
+            rows += [keys | row for row in u_curves.rows_of(table)]
+        best = {size: best_of(rows, network, size, scope) for size in sizes}
+        law = fitted(best, scope)
+        ax.set_title(network)
+        draw(ax, best, law, scope)
+        criteria += judge(network, best, scope)
+        measured[network] = {
+            "log2_best_c": {
+                f"n={n}, h={width}": each if isinstance(each, str) else each.log2_c
+                for (n, width), each in best.items()
+            },
+            "law": None if law is None else str(law),
+            "intervals": None if law is None else law.intervals,
+            "residuals": None if law is None else law.residuals,
+        }
     common.save_rows(chosen.output / "runs.csv", rows)
-    best = {size: best_of(rows, size, scope) for size in sizes}
-    law = fitted(best, scope)
-    common.save_figure(chosen.output / "figure.png", draw(best, law, scope))
-    measured = {
-        "log2_best_c": {
-            f"n={n}, h={width}": each if isinstance(each, str) else each.log2_c
-            for (n, width), each in best.items()
-        },
-        "law": None if law is None else str(law),
-        "coefficients": None if law is None else law.coefficients,
-        "intervals": None if law is None else law.intervals,
-        "residuals": None if law is None else law.residuals,
-    }
-    settings = {
-        "scope": scope._asdict(),
-        "sweep": msgspec.to_builtins(settings_at(sizes[0], scope)),
-    }
-    common.record(chosen, STUDY, settings, measured, judge(best, scope), ["torch", "xarray"])
+    common.save_figure(chosen.output / "figure.png", figure)
+    common.record(
+        chosen,
+        STUDY,
+        {"scope": scope._asdict(), "networks": list(NETWORKS)},
+        measured,
+        sorted(criteria, key=lambda each: each.line),
+        ["torch", "xarray"],
+    )
 
 
 if __name__ == "__main__":
