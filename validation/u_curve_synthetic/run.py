@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def main() -> None:
     table, seconds = u_curves.swept(settings, STUDY)
     with tempfile.TemporaryDirectory() as folder:
         neutral, _ = u_curves.swept(isotropic(settings, Path(folder)), "isotropic classes")
-    neutral = neutral.assign_attrs(data="isotropic classes")
+    named = replace(settings.task, data="isotropic Gaussian classes")
+    named_settings = msgspec.to_builtins(replace(settings, task=named, control=False))
+    neutral = neutral.assign_attrs(settings=json.dumps(named_settings))
     save(chosen.output, table, neutral)
     curve = u_curve(neutral)
     criteria = [
