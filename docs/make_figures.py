@@ -3,9 +3,21 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from overalign.cli import FlowOptions, UCurveOptions, report_ucurve, run_flow
+from overalign.cli import (
+    FlowOptions,
+    SweepOptions,
+    UCurveOptions,
+    report_sweep,
+    report_ucurve,
+    run_flow,
+)
 
 IMAGES = Path(__file__).parent / "images"
+PICTURES = {
+    "ucurve.png": "ucurve.png",
+    "flow_digits.png": "flow_digits.png",
+    "sweep.png": "sweep/u_curve.png",
+}
 
 
 def main() -> None:
@@ -16,11 +28,12 @@ def main() -> None:
         codes = [
             report_ucurve(UCurveOptions(output=place)),
             run_flow(FlowOptions(data="digits:3,8", output=place, name="flow_digits")),
+            report_sweep(SweepOptions(output=place / "sweep")),
         ]
         if any(codes):
             raise SystemExit(max(codes))
-        for name in ("ucurve.png", "flow_digits.png"):
-            (IMAGES / name).write_bytes((place / name).read_bytes())
+        for name, drawn in PICTURES.items():
+            (IMAGES / name).write_bytes((place / drawn).read_bytes())
 
 
 if __name__ == "__main__":
