@@ -163,7 +163,7 @@ def draw_figure(rows: list[dict[str, Any]], scope: Scope) -> Any:
     axes.bar(names, [float(row["seconds"]) for row in rows])
     axes.plot(names, [LIMITS[name] for name in names], "k_", markersize=40, label="criterion")
     axes.set(ylabel=f"seconds for {scope.runs:,} runs\n(resume: {scope.finished:,} finished ones)")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", markerscale=0.3, bbox_to_anchor=(1.0, 1.0), loc="lower right")
     return figure
 
 
