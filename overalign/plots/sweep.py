@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..deepnet.ledger import OUTCOMES
 from ..deepnet.statistics import (
-    OUTCOMES,
     Gain,
     UCurveTest,
     at_best_rates,
