@@ -157,7 +157,9 @@ def draw_figure(rows: list[dict[str, Any]]) -> Any:
         axes.plot(x, [int(row["finished_at_kill"]) for row in here], "x", color=f"C{place}")
         axes.plot(x, [int(row["finished_at_resume"]) for row in here], ".", color=f"C{place}")
     axes.set_xticks(range(len(KINDS)), KINDS)
-    axes.set(ylabel="groups finished at the kill (x)\nand at the resume (.)", ylim=(0, GROUPS + 0.5))
+    axes.set(
+        ylabel="groups finished at the kill (x)\nand at the resume (.)", ylim=(0, GROUPS + 0.5)
+    )
     return figure
 
 
