@@ -11,11 +11,18 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    Executor,
+    Future,
+    InvalidStateError,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Literal, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 from .errors import ProblemError, RunError
 
@@ -111,9 +118,16 @@ def _processes(workers: int) -> Iterator[Executor]:
             raise  # what has begun is finished
         except BaseException:  # an interrupt does not wait
             # before Python 3.12 the pool chokes on cancelled tasks when it finds its workers gone
+            threading.excepthook = partial(_but_invalid_state, threading.excepthook)
             pool.shutdown(wait=False, cancel_futures=True)
             held.close()
             raise
+
+
+def _but_invalid_state(hook: Callable[[Any], object], thread: Any) -> None:
+    """What a thread dies of is reported as before, unless it is a task that was cancelled."""
+    if not issubclass(thread.exc_type, InvalidStateError):
+        hook(thread)
 
 
 def _follow(line: Connection) -> None:
