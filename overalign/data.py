@@ -8,8 +8,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import DataFileError, ProblemError
 from .problem import GaussianMixture, Sample, SamplingReport, Seed, as_generator
+from .records import read_npz_arrays
 
 __all__ = ["Split", "file_digest", "read_sample", "read_split"]
 
@@ -295,19 +294,6 @@ def _embedded_digits(text: str) -> tuple[FloatArray, NDArray[np.int64]]:
 # ---------------------------------------------------------------- files
 
 
-# What numpy and zipfile raise on files that are damaged, encrypted or something else.
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
 def file_digest(spec: str | os.PathLike[str]) -> str | None:
     """SHA-256 of the file that a source is, to tell when its content has changed.
 
@@ -358,25 +344,14 @@ def _file_and_reader(text: str) -> tuple[Path, Callable[[Path], Sample]]:
 
 
 def _read_npz(path: Path) -> Sample:
-    try:
-        # numpy leaves a file it opened itself open when the archive in it is damaged
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            names = list(archive.files)
-            arrays = [archive[name] for name in ("x", "y") if name in names]
-    except _UNREADABLE as error:
-        # numpy's own advice is to load what is not numbers all the same, which can run any code
-        why = "it is not an archive of arrays" if "allow_pickle" in str(error) else error
-        raise DataFileError(
-            f"{path}: not a readable .npz of plain numbers ({why}); expected what "
-            "numpy.savez(file, x=..., y=...) writes"
-        ) from error
+    arrays, names = read_npz_arrays(path, wanted=("x", "y"))
     if len(arrays) < 2:
         missing = " and ".join(repr(name) for name in ("x", "y") if name not in names)
         raise DataFileError(
             f"{path}: {missing} not found, expected arrays 'x' [n, d] and 'y' [n]; arrays found: "
             + (", ".join(map(repr, names)) or "none")
         )
-    return _file_sample(path, *arrays)
+    return _file_sample(path, arrays["x"], arrays["y"])
 
 
 def _read_csv(path: Path) -> Sample:

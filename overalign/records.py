@@ -1,4 +1,4 @@
-"""Results on disk: files that are complete or absent, typed configs, and folders of runs.
+"""Files: results that are complete or absent, typed configs, folders of runs, arrays of others.
 
 A file is written under a temporary name in its own folder and then renamed, which replaces an
 earlier file of that name in one step.
@@ -18,7 +18,9 @@ import sys
 import tomllib
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +41,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ConfigError, OutputError, OveralignError
+from .errors import ConfigError, DataFileError, OutputError, OveralignError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,6 +55,7 @@ __all__ = [
     "read_arrays",
     "read_config",
     "read_dataset",
+    "read_npz_arrays",
     "replaced",
     "require_writable",
     "run_id",
@@ -262,6 +265,73 @@ def _reading(path: StrPath) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise OutputError(f"{path}: not a readable NetCDF 4 file ({error})") from error
+
+
+# What numpy and zipfile raise on files that are damaged, encrypted or something else.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_npz_arrays(
+    path: StrPath, wanted: Container[str] | None = None
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Read a .npz file that anyone may have written: numbers only, nothing in it is run.
+
+    Parameters
+    ----------
+    path : str or path
+    wanted : container of str, optional
+        Names of the arrays to read, as far as they are there; all unless given.
+
+    Returns
+    -------
+    arrays : dict
+        By name.
+    names : list of str
+        Of all arrays in the file.
+
+    Raises
+    ------
+    DataFileError
+        The file is missing or damaged, or holds something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/data.npz", x=np.arange(3), y=np.ones(3))
+    ...     read_npz_arrays(f"{folder}/data.npz", wanted=["x"])
+    ({'x': array([0, 1, 2])}, ['x', 'y'])
+    """
+    try:
+        # numpy leaves a file it opened itself open when the archive in it is damaged
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            names = list(archive.files)
+            read = [name for name in names if wanted is None or name in wanted]
+            return {name: archive[name] for name in read}, names
+    except _UNREADABLE as error:
+        raise DataFileError(
+            f"{path}: not a readable .npz of plain numbers ({_why_no_npz(error)}); expected what "
+            "numpy.savez(file, x=..., y=...) writes"
+        ) from error
+
+
+def _why_no_npz(error: Exception) -> str:
+    """In words of ours where numpy's advice is to load all the same, which can run any code."""
+    if isinstance(error, TypeError):
+        return "it is one array, as numpy.save writes it"
+    if "allow_pickle" not in str(error):
+        return str(error)
+    of_objects = "Object arrays" in str(error)
+    return "it holds Python objects" if of_objects else "it is not an archive of arrays"
 
 
 @contextmanager

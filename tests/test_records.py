@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import overalign
-from overalign.errors import ConfigError, OutputError, ProblemError
+from overalign.errors import ConfigError, DataFileError, OutputError, ProblemError
 from overalign.records import (
     Config,
     RunFolder,
@@ -30,6 +31,7 @@ from overalign.records import (
     read_arrays,
     read_config,
     read_dataset,
+    read_npz_arrays,
     replaced,
     require_writable,
     run_id,
@@ -660,3 +662,26 @@ def test_a_run_stays_where_it_is_when_the_process_moves(
     monkeypatch.chdir("/")
     run.begin()
     assert (tmp_path / "runs" / run_id(FULL)).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("write", "why"),
+    [
+        (lambda path: np.savez(path, x=np.array([None])), "it holds Python objects"),
+        (lambda path: path.write_bytes(b"no archive"), "it is not an archive of arrays"),
+        (lambda path: path.write_bytes(b""), "No data left in file"),
+    ],
+)
+def test_a_numpy_file_that_cannot_be_read_says_why(
+    write: Callable[[Path], object], why: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "data.npz"
+    write(path)
+    with pytest.raises(DataFileError, match=f"not a readable .npz of plain numbers .{why}"):
+        read_npz_arrays(path)
+
+
+def test_one_array_is_no_archive(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(3))
+    with pytest.raises(DataFileError, match="it is one array"):
+        read_npz_arrays(tmp_path / "x.npy")

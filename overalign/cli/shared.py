@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
@@ -16,6 +16,7 @@ from ..errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 REACHED, NOT_REACHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -35,6 +36,39 @@ def made_folder(folder: Path) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"--output {folder}: cannot be made ({reason})") from error
     return folder
+
+
+def progress_bar(console: Console, **options: Any) -> Progress:
+    """What is done of how much, how long it took and how long it may take.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    **options
+        As `rich.progress.Progress` takes them.
+
+    Returns
+    -------
+    rich.progress.Progress
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        **options,
+    )
 
 
 @contextmanager

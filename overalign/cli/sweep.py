@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -19,8 +19,17 @@ from ..deepnet.settings import Architecture, Group, Sweep, Training
 from ..engine import OnError
 from ..errors import OveralignError, ProblemError
 from ..executors import ExecutorKind, open_executor
+from ..optimum import over_sets
 from ..records import RunFolder, require_writable, write_dataset
-from .shared import INTERRUPTED, NOT_REACHED, REACHED, MaybeInt, MaybeText, made_folder
+from .shared import (
+    INTERRUPTED,
+    NOT_REACHED,
+    REACHED,
+    MaybeInt,
+    MaybeText,
+    made_folder,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -220,23 +229,8 @@ def _live(console: Console, settings: Sweep) -> Iterator[Watchers | tuple[None, 
         return
     from rich.console import Group as Stacked
     from rich.live import Live
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    bar = progress_bar(console)
     task = bar.add_task("groups of networks", total=None)
     tally = Tally(settings)
     with Live(Stacked(tally, bar), console=console, transient=True, refresh_per_second=4):
@@ -415,7 +409,7 @@ def _curve(table: xr.Dataset, task: str) -> Table:
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("else")
     for log2_c, row in zip(chosen["log2_output_multiplier"].values, _rows(chosen), strict=True):
-        cells = [_mean(row[name].values, name) for name in names.values()]
+        cells = [_mean(row[name], name) for name in names.values()]
         ends = Counter(map(str, row["outcome"].values))
         others = (f"{ends[end]} {end.lower()}" for end in _ends()[1:] if ends[end])
         reached = f"{ends['REACHED']}/{ends.total()}"
@@ -429,20 +423,16 @@ def _rows(chosen: xr.Dataset) -> Iterator[xr.Dataset]:
     )
 
 
-def _mean(values: Any, name: str) -> str:
+def _mean(values: xr.DataArray, name: str) -> str:
     """The mean, with half of its interval for the accuracy at the stop."""
-    import numpy as np
-    from scipy.stats import t
-
-    known = values[np.isfinite(values)]
-    if not known.size:
+    mean, low, high = over_sets(values.rename(seed="set")).values
+    if math.isnan(mean):
         return "-"
     if name == "epochs":
-        return f"{known.mean():.0f}"
-    if name != "test_accuracy" or known.size < 2:
-        return f"{known.mean():.3f}"
-    half = t.ppf(0.975, known.size - 1) * known.std(ddof=1) / known.size**0.5
-    return f"{known.mean():.4f} ± {half:.4f}"
+        return f"{mean:.0f}"
+    if name != "test_accuracy" or math.isnan(low):
+        return f"{mean:.3f}"
+    return f"{mean:.4f} ± {0.5 * (high - low):.4f}"
 
 
 def _say_failures(table: xr.Dataset, console: Console) -> int:

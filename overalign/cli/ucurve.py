@@ -17,7 +17,7 @@ from ..errors import ProblemError
 from ..optimum import Optimum, Rise, find_optimum, over_sets
 from ..records import require_writable, write_config, write_dataset
 from ..ucurve import UCurve, run_ucurve
-from .shared import NOT_REACHED, REACHED, MaybeInt, interrupt_ends, made_folder
+from .shared import NOT_REACHED, REACHED, MaybeInt, interrupt_ends, made_folder, progress_bar
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -142,24 +142,8 @@ def _sweep(options: UCurveOptions) -> xr.Dataset:
 
 @contextmanager
 def _progress(console: Console) -> Iterator[Callable[[int, int, int], None]]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     quiet = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+    with progress_bar(console, transient=True, disable=quiet) as bar:
         task = bar.add_task("data sets (the first solve on a machine compiles)", total=None)
 
         def show(done: int, total: int, kept: int) -> None:

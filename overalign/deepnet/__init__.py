@@ -2,15 +2,13 @@
 
 settings -> images, models -> training -> runs -> sweep -> statistics, transfer
 
-Settings and statistics load at once; what needs torch is loaded when it is asked for.
+Settings load at once; all else, and what brings torch with it, when it is asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .settings import Architecture, Cell, Group, Sweep, Task, Training
-from .statistics import at_best_rates, control, dispersion, gain, summary, trained, u_curve
-from .transfer import best_multiplier, fit_transfer
 
 if TYPE_CHECKING:
     from .dimension import intrinsic_dimension
@@ -19,8 +17,10 @@ if TYPE_CHECKING:
     from .models import build_model
     from .scaling import Centered, Paired, scaled_learning_rate, with_output_multiplier
     from .search import OutputMultiplierSearch, find_output_multiplier
+    from .statistics import at_best_rates, control, dispersion, gain, summary, trained, u_curve
     from .sweep import plan, run_sweep
     from .training import train
+    from .transfer import best_multiplier, fit_transfer
 
 _PLACES = {
     "dimension": ("intrinsic_dimension",),
@@ -29,8 +29,12 @@ _PLACES = {
     "models": ("build_model",),
     "scaling": ("Centered", "Paired", "scaled_learning_rate", "with_output_multiplier"),
     "search": ("OutputMultiplierSearch", "find_output_multiplier"),
+    "statistics": (
+        *("at_best_rates", "control", "dispersion", "gain", "summary", "trained", "u_curve"),
+    ),
     "sweep": ("plan", "run_sweep"),
     "training": ("train",),
+    "transfer": ("best_multiplier", "fit_transfer"),
 }
 _MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -71,7 +75,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Names of modules that bring torch, loaded when they are asked for."""
+    """Names of modules that are loaded when they are asked for."""
     if name in _MODULE_OF:
         return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataFileError
+from ..records import read_npz_arrays
 
 __all__ = [
     "CIFAR",
@@ -460,17 +459,6 @@ def _read_image(path: Path) -> Array:
 
 # ---------------------------------------------------------------- numpy files
 
-# What numpy and zipfile raise on files that are damaged, encrypted or something else.
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 _APART = ("x_train", "y_train", "x_test", "y_test")
 _CHANNELS = (1, 3, 4)
 
@@ -495,7 +483,9 @@ def read_npz(path: Path) -> Collection:
     DataFileError
         The file is damaged or does not hold these arrays.
     """
-    arrays = _npz_arrays(path)
+    if not path.is_file():
+        raise DataFileError(f"{path}: " + ("not a file" if path.exists() else "no such file"))
+    arrays, _ = read_npz_arrays(path)
     keys = _APART if "x_train" in arrays else ("x", "y")
     missing = [key for key in keys if key not in arrays]
     if missing:
@@ -516,24 +506,6 @@ def read_npz(path: Path) -> Collection:
         raise DataFileError(f"{path}: x_train and x_test differ in shape or type")
     test = (test_x, np.searchsorted(labels, test_y).astype(np.int64))
     return Collection(x, index.astype(np.int64), names, test)
-
-
-def _npz_arrays(path: Path) -> dict[str, Array]:
-    if not path.is_file():
-        raise DataFileError(f"{path}: " + ("not a file" if path.exists() else "no such file"))
-    try:
-        # numpy leaves a file it opened itself open when the archive in it is damaged
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except _UNREADABLE as error:
-        # numpy's own advice is to load what is not numbers all the same, which can run any code
-        why: object = "it holds Python objects" if "allow_pickle" in str(error) else error
-        if isinstance(error, TypeError):
-            why = "it is one array, as numpy.save writes it"
-        raise DataFileError(
-            f"{path}: not a readable .npz of plain numbers ({why}); expected what "
-            "numpy.savez(file, x=..., y=...) writes"
-        ) from error
 
 
 def _npz_part(path: Path, arrays: dict[str, Array], x_key: str, y_key: str) -> tuple[Array, Array]:

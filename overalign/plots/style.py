@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ProblemError
 from ..records import replaced
@@ -19,6 +19,15 @@ STYLE = Path(__file__).parent / "styles" / "overalign.mplstyle"
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY, BLACK = "#9a9a9a", "#222222"
+
+
+class Curve(NamedTuple):
+    """How a quantity of a Dataset is drawn."""
+
+    name: str
+    label: str
+    colour: str
+    linestyle: Any = "-"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ..deepnet.statistics import (
 )
 from ..errors import ProblemError
 from ..optimum import over_sets
-from .style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, plain_text, style
+from .style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, Curve, plain_text, style
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,27 +46,18 @@ _MOST_TICKS = 9
 _COLOURS = "viridis"
 
 
-class _Curve(NamedTuple):
-    """How a quantity of the table is drawn."""
-
-    name: str
-    label: str
-    colour: str
-    linestyle: Any = "-"
-
-
 class _Panel(NamedTuple):
     label: str
-    curves: tuple[_Curve, ...]
+    curves: tuple[Curve, ...]
 
 
 # ---------------------------------------------------------------- the U-curve
 
 
 _ACCURACIES = (
-    _Curve("test_accuracy", "at the stop", BLACK),
-    _Curve("test_accuracy_peak", "at its peak", BLUE, (0, (4, 1.5))),
-    _Curve(
+    Curve("test_accuracy", "at the stop", BLACK),
+    Curve("test_accuracy_peak", "at its peak", BLUE, (0, (4, 1.5))),
+    Curve(
         "validation_risk_stop_test_accuracy", "at the least\nvalidation risk", GREEN, (0, (1, 1))
     ),
 )
@@ -158,7 +149,7 @@ def _draw_best(ax: Axes, log2_best: float) -> None:
         ax.plot([log2_best], [_AT_BEST], "D", markersize=4, label="best $c$", clip_on=False, **mark)
 
 
-def _draw_curve(ax: Axes, chosen: xr.Dataset, curve: _Curve, *, band: bool = True) -> None:
+def _draw_curve(ax: Axes, chosen: xr.Dataset, curve: Curve, *, band: bool = True) -> None:
     """Mean over the seeds with its interval; hollow where a run missed its target."""
     x = chosen["log2_output_multiplier"].values
     values = chosen[curve.name].transpose("seed", "output_multiplier")
@@ -179,9 +170,9 @@ def _draw_curve(ax: Axes, chosen: xr.Dataset, curve: _Curve, *, band: bool = Tru
 _TARGETS = (("empirical", BLUE, "-"), ("population", GREEN, "-"), ("difference", VERMILION, "-"))
 
 
-def _cosines(name: str) -> tuple[_Curve, ...]:
+def _cosines(name: str) -> tuple[Curve, ...]:
     return tuple(
-        _Curve(f"{name}_cosine_{target}", target, colour, dashes)
+        Curve(f"{name}_cosine_{target}", target, colour, dashes)
         for target, colour, dashes in _TARGETS
     )
 
@@ -192,18 +183,18 @@ _ALIGNMENTS = (
     _Panel("cosine of the readout\nto class features", _cosines("readout")),
     _Panel(
         "cosine of class features,\ntraining to held out",
-        (_Curve("feature_cosine", "features", BLACK),),
+        (Curve("feature_cosine", "features", BLACK),),
     ),
     _Panel(
         "alignment of kernels\nwith initialisation",
         (
-            _Curve("tangent_kernel_alignment", "tangent", PURPLE),
-            _Curve("conjugate_kernel_alignment", "conjugate", PURPLE, (0, (4, 1.5))),
+            Curve("tangent_kernel_alignment", "tangent", PURPLE),
+            Curve("conjugate_kernel_alignment", "conjugate", PURPLE, (0, (4, 1.5))),
         ),
     ),
     _Panel(
         "relative displacement\nof the weights",
-        (_Curve("weight_displacement", "displacement", BLACK),),
+        (Curve("weight_displacement", "displacement", BLACK),),
     ),
 )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ProblemError
 from ..optimum import above_lowest, find_optimum, over_sets
-from .style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, plain_text, style
+from .style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, Curve, plain_text, style
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,20 +24,11 @@ __all__ = ["plot_ucurve"]
 FloatArray: TypeAlias = NDArray[np.float64]
 
 
-class _Curve(NamedTuple):
-    """How a quantity of `overalign.ucurve.run_ucurve` is drawn."""
-
-    name: str
-    label: str
-    colour: str
-    linestyle: Any = "-"
-
-
 class _Panel(NamedTuple):
     """A row of panels: its axis label, its curves, and how its axis is scaled."""
 
     label: str
-    curves: tuple[_Curve, ...]
+    curves: tuple[Curve, ...]
     scale: Callable[[NDArray[Any]], None]
 
 
@@ -124,7 +115,7 @@ def _draw_ucurve(column: NDArray[Any], dataset: xr.Dataset, panels: Sequence[_Pa
     column[1].axhline(0.0, color=GREY, linewidth=0.6, zorder=1)
 
 
-def _draw_curve(ax: Axes, x: FloatArray, values: xr.DataArray, curve: _Curve) -> None:
+def _draw_curve(ax: Axes, x: FloatArray, values: xr.DataArray, curve: Curve) -> None:
     mean, low, high = over_sets(values).values
     ax.fill_between(x, low, high, color=curve.colour, alpha=0.16, linewidth=0)
     line: dict[str, Any] = {"linestyle": curve.linestyle, "linewidth": 1.3, "label": curve.label}
@@ -243,29 +234,29 @@ _PANELS = (
     _Panel(
         "test error",
         (
-            _Curve("network_error", "network", BLACK),
-            _Curve("predictor_error", r"effective predictor $E(\hat w)$", VERMILION),
+            Curve("network_error", "network", BLACK),
+            Curve("predictor_error", r"effective predictor $E(\hat w)$", VERMILION),
         ),
         _scale_error,
     ),
     _Panel(
         "network error\nabove its lowest",
-        (_Curve("above_lowest", "mean of the differences\nwithin data sets", BLACK),),
+        (Curve("above_lowest", "mean of the differences\nwithin data sets", BLACK),),
         _scale_rise,
     ),
     _Panel(
         "excess error",
         (
-            _Curve("over_alignment", "over-alignment OA", BLUE),
-            _Curve("over_fitting", "over-fitting OF", PURPLE),
+            Curve("over_alignment", "over-alignment OA", BLUE),
+            Curve("over_fitting", "over-fitting OF", PURPLE),
         ),
         _scale_parts,
     ),
     _Panel(
         "cosine",
         (
-            _Curve("Psi", r"$\hat w$ to class mean, $\Psi$", GREEN),
-            _Curve("cosine_to_pooled_mean", r"$\hat w$ to pooled mean", GREEN, (0, (4, 1.5))),
+            Curve("Psi", r"$\hat w$ to class mean, $\Psi$", GREEN),
+            Curve("cosine_to_pooled_mean", r"$\hat w$ to pooled mean", GREEN, (0, (4, 1.5))),
         ),
         _scale_cosines,
     ),
