@@ -160,6 +160,7 @@ class Course:
                 x = setup.inputs(raw)
                 losses, gradients = self._learner.gradients(x, partial(self._losses, y=y))
                 self._optimiser.step(self._learner.parameters, gradients)
+                del gradients  # the next ones then take the same memory, which is in the cache
                 largest = torch.maximum(largest, losses)  # keeps what is not a number
                 self.steps += 1
         ends = {
