@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -25,11 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import overalign as oa
+from overalign import plots
 
 ROOT = Path(__file__).resolve().parent.parent
 
 FloatArray = NDArray[np.float64]
 Verdict = Literal["HOLDS", "FAILS", "INCONCLUSIVE"]
+# `FIGURES` of a study: the name of a file in results/, and what draws it from the tables there
+Figures = Mapping[str, Callable[[Path], Any]]
+DPI = 130
 
 # read with the import, so that it names what runs even when the files change meanwhile
 SOURCES = {
@@ -283,7 +287,7 @@ def record(
     summary = {
         "study": study,
         "quick": bool(chosen.quick),
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "versions": versions(*packages),
         "hardware": hardware(),
         "settings": dict(settings),
@@ -307,21 +311,53 @@ def save_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows({k: _shortened(v) for k, v in row.items()} for row in rows)
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows that `save_rows` wrote, numbers as numbers."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def read_summary(results: Path) -> dict[str, Any]:
+    """What `record` wrote."""
+    return dict(json.loads((results / "summary.json").read_text("utf-8")))
+
+
+def save_figures(results: Path, figures: Figures) -> None:
+    """Draw each figure from the tables in a folder of results, and write it there."""
+    for name, draw in figures.items():
+        save_figure(results / name, draw(results))
+
+
 def save_figure(path: Path, figure: Any) -> None:
-    """Write a figure at the recorded resolution."""
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=130, metadata={"Software": None})
-    partial.replace(path)
+    """Write a figure with a line that says what reproduces it."""
+    running = sys.modules["__main__"].__spec__
+    quick = " --quick" if "--quick" in sys.argv else ""
+    command = f"python -m {running.name}{quick}" if running else sys.argv[0]
+    plots.save_figure(figure, path, stamp=plots.stamp(command, today(), versions()))
+
+
+def today() -> str:
+    """The date of a record."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def new_figure(rows: int, columns: int, width: float = 4.2, height: float = 3.4) -> Any:
-    """(figure, axes [rows, columns]) that needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """(figure, axes [rows, columns]) in the package's style, that needs no display."""
+    import matplotlib.style
     from matplotlib.figure import Figure
 
-    figure = Figure((width * columns, height * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    # not inside a block: what a study draws on the axes afterwards is to have the style too
+    matplotlib.style.use(plots.STYLE)
+    figure = Figure((width * columns, height * rows), layout="constrained", dpi=DPI)
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _number(text: str) -> int | float | str:
+    """A number if it is one."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _shortened(value: Any) -> Any:

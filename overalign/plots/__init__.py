@@ -4,7 +4,7 @@ The style is plots/styles/overalign.mplstyle; it holds inside these functions on
 """
 
 from .flow import Window, plot_flow, time_windows
-from .style import save_figure
+from .style import STYLE, save_figure, stamp
 from .sweep import (
     plot_accuracy,
     plot_alignment,
@@ -16,6 +16,7 @@ from .sweep import (
 from .ucurve import plot_ucurve
 
 __all__ = [
+    "STYLE",
     "Window",
     "plot_accuracy",
     "plot_alignment",
@@ -26,5 +27,6 @@ __all__ = [
     "plot_learning_curves",
     "plot_ucurve",
     "save_figure",
+    "stamp",
     "time_windows",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ STYLE = Path(__file__).parent / "styles" / "overalign.mplstyle"
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY, BLACK = "#9a9a9a", "#222222"
+_FOOT = 0.16  # inches below a figure for its stamp
 
 
 class Curve(NamedTuple):
@@ -39,7 +41,33 @@ def style() -> Iterator[None]:
         yield
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def stamp(command: str, date: str, versions: Mapping[str, str]) -> str:
+    """One line that says what reproduces a figure.
+
+    Parameters
+    ----------
+    command : str
+        What measures it anew.
+    date : str
+        Of the measurement.
+    versions : mapping of str to str
+        As a record keeps them; of the hashes of sources among them the line has a digest.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> stamp("python -m validation.study.run", "2026-01-31", {"a_source_sha256": "0f"})
+    'python -m validation.study.run  |  2026-01-31  |  sources f7801913'
+    """
+    hashes = [f"{name}={versions[name]}" for name in sorted(versions) if "sha256" in name]
+    digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:8]
+    return f"{command}  |  {date}  |  sources {digest}"
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], stamp: str = "") -> Path:
     """Write a figure; an earlier file is replaced in one step.
 
     Parameters
@@ -47,6 +75,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     figure : matplotlib.figure.Figure
     path : str or path
         The ending decides the format: png, pdf, svg.
+    stamp : str
+        A line that is set below the figure, on a strip of its own.
 
     Returns
     -------
@@ -73,9 +103,27 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
         raise ProblemError(f"{path}: the ending says no format that can be drawn; use .png or .pdf")
     # without a date or a version the same figure gives the same bytes
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    with style(), replaced(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=metadata.get(kind))
+    with style(), _foot(figure, stamp) as area, replaced(path) as temporary:
+        figure.savefig(temporary, format=kind, metadata=metadata.get(kind), bbox_inches=area)
     return Path(path)
+
+
+@contextmanager
+def _foot(figure: Figure, line: str) -> Iterator[Any]:
+    """The area to save, in inches: the figure and a strip below it with the line."""
+    if not line:
+        yield None
+        return
+    from matplotlib.transforms import Bbox
+
+    width, height = figure.get_size_inches()
+    place = {"x": 1.0 - 0.06 / width, "y": -0.03 / height, "ha": "right", "va": "top"}
+    text = figure.text(s=plain_text(line), fontsize=6.0, color="#555555", **place)
+    text.set_in_layout(False)
+    try:
+        yield Bbox.from_extents(0.0, -_FOOT, width, height)
+    finally:
+        text.remove()
 
 
 def plain_text(text: str) -> str:
