@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "ClaimError",
     "ConfigError",
     "DataFileError",
     "DerivationError",
@@ -162,4 +163,19 @@ class ScopeError(OveralignError, ValueError):
     >>> from overalign.errors import ScopeError
     >>> issubclass(ScopeError, ValueError)
     True
+    """
+
+
+class ClaimError(OveralignError, LookupError):
+    """A claim, its ledger or its record is missing or cannot be read; the message says where.
+
+    Examples
+    --------
+    >>> from overalign.claims import find_claims
+    >>> from overalign.errors import ClaimError
+    >>> try:
+    ...     find_claims({}, ["Y1"])
+    ... except ClaimError as error:
+    ...     print(error)
+    there is no claim 'Y1'; the ledger is empty
     """
