@@ -31,6 +31,7 @@ from typing import (
     Any,
     Generic,
     Literal,
+    Self,
     TypeAlias,
     TypeVar,
     get_args,
@@ -472,6 +473,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Training(width=8, eta=0.05)
     """
 
+    def identity(self) -> Self:
+        """What decides the result of a run, by which its folder is found: all of it by default.
+
+        A kind that says where something is kept, and by a digest what it is, leaves out the place.
+
+        Returns
+        -------
+        Config
+            Of the same kind.
+        """
+        return self
+
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -757,8 +770,8 @@ def run_id(config: Config) -> str:
     Returns
     -------
     str
-        The hash of the config, its kind, and the version of this package: results of another
-        version are never taken for current ones.
+        The hash of `Config.identity`, the kind of the config, and the version of this package:
+        results of another version are never taken for current ones.
 
     Raises
     ------
@@ -779,7 +792,7 @@ def _identity(config: Config) -> dict[str, Any]:
     """All that tells one run from another."""
     from overalign import __version__
 
-    content = msgspec.to_builtins(config)
+    content = msgspec.to_builtins(config.identity())
     return {"kind": type(config).__name__, "version": __version__, "config": content}
 
 
@@ -791,9 +804,9 @@ def _digest(identity: Any) -> str:
 class RunFolder(Generic[AnyConfig]):
     """One run on disk: ``root/<run_id>`` with config.json, result.nc and status.json.
 
-    The status is written last and holds the hash of the result: a run that was killed, or whose
-    files are damaged, is unfinished. One process at a time should write to a run; it may keep
-    further files in the folder, which `begin` leaves alone.
+    config.json holds the `Config.identity`. The status is written last and holds the hash of the
+    result: a run that was killed, or whose files are damaged, is unfinished. One process at a time
+    should write to a run; it may keep further files in the folder, which `begin` leaves alone.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -118,6 +119,34 @@ def test_a_sweep_goes_on_with_what_is_there(
     )
     assert code == 0
     assert "3 seeds" in said
+
+
+def test_a_sweep_goes_on_with_its_data_in_another_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    np.savez(tmp_path / "old.npz", x=generator.normal(size=(90, 5)), y=np.arange(90) % 3)
+    old, new = (f"npz:{tmp_path / name}.npz" for name in ("old", "new"))
+    out, kept = str(tmp_path / "sweep"), tmp_path / "sweep" / "config.toml"
+    run(capsys, *SMALL, "--data", old, "--output", str(tmp_path / "whole"))
+    run(capsys, *SMALL, "--data", old, "--output", out, "--seeds", "1")
+    (tmp_path / "old.npz").rename(tmp_path / "new.npz")
+    code, _, err = run(capsys, "--resume", "--output", out, "--executor", "inline")
+    assert (code, "old.npz" in err) == (2, True)
+    moved = ["--resume", "--data", new, "--output", out, "--executor", "inline", "--seeds", "2"]
+    _, said, _ = run(capsys, *moved, "--dry-run")
+    assert "2 groups finished, 0 failed, 0 begun, 2 not begun" in said
+    assert run(capsys, *moved)[0] == 0
+    whole = (tmp_path / "whole" / "results.nc").read_bytes()
+    assert (tmp_path / "sweep" / "results.nc").read_bytes() == whole
+    assert read_config(Sweep, kept).task.data == new
+
+    (tmp_path / "new.npz").rename(tmp_path / "old.npz")
+    kept.write_text(kept.read_text().replace("new.npz", "old.npz"))  # by hand, in the file
+    monkeypatch.setattr(module, "run_group", lambda *_, **__: pytest.fail("done again"))
+    code, _, err = run(capsys, str(kept), "--output", out, "--executor", "inline")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "sweep" / "results.nc").read_bytes() == whole
 
 
 def test_failures_are_said_where_no_seed_is_whole(

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from overalign.deepnet import runs
+from overalign.deepnet.checkpoints import Checkpoint
 from overalign.deepnet.course import Course
 from overalign.deepnet.images import data_digest, read_images
 from overalign.deepnet.mechanism import MECHANISM
@@ -165,3 +166,37 @@ def test_data_that_changed_after_the_plan_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "some.npz", x=arrays["x"] + 1.0, y=arrays["y"])
     with pytest.raises(DataFileError, match="changed after the sweep was planned"):
         run_group(group)
+
+
+def test_a_group_goes_on_from_its_checkpoint_when_its_data_were_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).normal(size=(90, 5))
+    groups = []
+    for name in ("old", "new"):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=np.arange(90) % 3)
+        task = Task(data=f"npz:{tmp_path / name}.npz", n=60)
+        group = msgspec.structs.replace(GROUP, task=task, data_sha256=data_digest(task))
+        groups.append(group)
+    old, new = groups
+    whole = run_group(old)
+    assert whole.identical(run_group(new))
+    assert json.loads(whole.attrs["data"])["data"] == "npz"
+
+    begun: list[int] = []
+    advance = Course.advance
+
+    def killed(course: Course) -> None:
+        begun.append(course.epoch)
+        if begun == [0, 1, 2]:
+            raise Killed
+        advance(course)
+
+    monkeypatch.setattr(runs, "Checkpoint", partial(Checkpoint, interval=0.0))
+    monkeypatch.setattr(Course, "advance", killed)
+    RunFolder(tmp_path, old).begin()
+    with pytest.raises(Killed):
+        run_group(old, tmp_path)
+    (tmp_path / "old.npz").unlink()
+    assert run_group(new, tmp_path).identical(whole)
+    assert begun == [0, 1, 2, 2, 3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +15,17 @@ import pytest
 import torch
 import xarray as xr
 from msgspec.structs import replace
+from PIL import Image
 
 from overalign import records
 from overalign.deepnet import sweep as module
+from overalign.deepnet.archives import CIFAR
 from overalign.deepnet.settings import Architecture, Group, Sweep, Task, Training
 from overalign.deepnet.sweep import FAILED, plan, run_sweep, runs_of
 from overalign.engine import run_all
 from overalign.errors import ConfigError, DataFileError, OutputError, ProblemError, RunError
 from overalign.executors import open_executor
-from overalign.records import locked, read_config, read_dataset, write_dataset
+from overalign.records import locked, read_config, read_dataset, run_id, write_dataset
 
 SMALL = Sweep(
     task=Task(n=40, held_out=40),
@@ -185,6 +188,95 @@ def test_processes_give_the_same_table(tmp_path: Path) -> None:
     with open_executor("processes", 2) as executor:
         table = run_sweep(settings, tmp_path / "sweep", stack=1, executor=executor)
     assert content(table, tmp_path) == whole
+
+
+# ---------------------------------------------------------------- data that are moved
+
+
+def write_data(kind: str, folder: Path, seed: int = 0) -> Task:
+    """A small set of each kind with files, in three classes, and the task on it."""
+    folder.mkdir()
+    generator = np.random.default_rng(seed)
+    if kind == "npz":
+        np.savez(folder / "set.npz", x=generator.normal(size=(90, 5)), y=np.arange(90) % 3)
+        return Task(data=f"npz:{folder / 'set.npz'}", n=40, held_out=40)
+    if kind == "images":
+        for index, pixels in enumerate(generator.integers(0, 256, (60, 4, 4), dtype=np.uint8)):
+            path = folder / str(index % 3) / f"{index}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        return Task(data=f"images:{folder}", n=40)
+    archive = CIFAR["cifar10"]
+    (folder / archive.folder).mkdir()
+    for file in archive.files:
+        x = generator.integers(0, 256, (12, 3072), dtype=np.uint8)
+        content = {"data": x, "labels": [index % 3 for index in range(12)], "label_names": [*"abc"]}
+        (folder / archive.folder / file).write_bytes(pickle.dumps(content))
+    return Task(data="cifar10:any_md5", data_root=str(folder), n=40)
+
+
+@pytest.mark.parametrize("kind", ["npz", "images", "cifar10"])
+def test_a_sweep_goes_on_where_its_data_were_moved_to(
+    tmp_path: Path, breaks: Breaks, kind: str
+) -> None:
+    old = replace(SMALL, task=write_data(kind, tmp_path / "old"))
+    whole = content(run_sweep(old, tmp_path / "whole", stack=3), tmp_path)
+    assert str(tmp_path / "old").encode() not in whole
+    breaks.error, breaks.at = KeyboardInterrupt(), {(1, "given")}  # type: ignore[assignment]
+    folder = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(old, folder, stack=3)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("status.json")}
+    breaks.error = None
+    breaks.begun.clear()
+    shutil.rmtree(tmp_path / "old")
+    moved = replace(SMALL, task=write_data(kind, tmp_path / "new"))
+    assert [run.state for run in runs_of(plan(moved, folder), folder)][:4] == ["finished"] * 4
+    assert content(run_sweep(moved, folder), tmp_path) == whole
+    assert [group.task.data for group in breaks.begun[::2]] == [moved.task.data] * 2
+    assert {group.seed for group in breaks.begun} == {1}
+    assert before.items() <= {p: p.stat().st_mtime_ns for p in folder.rglob("status.json")}.items()
+    assert read_config(Sweep, folder / "config.toml") == moved
+
+
+@pytest.mark.parametrize("kind", ["npz", "images", "cifar10"])
+def test_other_data_are_refused_wherever_they_are(
+    tmp_path: Path, breaks: Breaks, kind: str
+) -> None:
+    settings = replace(SMALL, task=write_data(kind, tmp_path / "old"), seeds=1, control=False)
+    run_sweep(settings, tmp_path / "sweep", stack=4)
+    breaks.begun.clear()
+    kept = {path: path.read_bytes() for path in (tmp_path / "sweep").glob("*.*")}
+    other = replace(settings, task=write_data(kind, tmp_path / "other", seed=1))
+    message = r"another sweep: the data differ: SHA-256 \w{64} there, \w{64} now\. Choose another"
+    with pytest.raises(ProblemError, match=message):
+        run_sweep(other, tmp_path / "sweep")
+    shutil.rmtree(tmp_path / "old")
+    (tmp_path / "other").rename(tmp_path / "old")
+    with pytest.raises(ProblemError, match=message):
+        run_sweep(settings, tmp_path / "sweep")
+    assert not breaks.begun
+    assert kept == {path: path.read_bytes() for path in kept}
+
+
+def test_without_a_known_digest_another_place_is_another_sweep(tmp_path: Path) -> None:
+    old = replace(SMALL, task=write_data("npz", tmp_path / "old"), seeds=1, control=False)
+    run_sweep(old, tmp_path / "sweep", stack=4)
+    (tmp_path / "sweep" / "plan.json").write_text('{"stack": 4}')
+    moved = replace(old, task=write_data("npz", tmp_path / "new"))
+    with pytest.raises(ProblemError, match=r"task.data is 'npz:.*old.* there, 'npz:.*new"):
+        run_sweep(moved, tmp_path / "sweep")
+    run_sweep(old, tmp_path / "sweep")
+    assert run_sweep(moved, tmp_path / "sweep").sizes["seed"] == 1  # it is known again
+
+
+def test_a_group_without_data_files_is_known_by_all_of_its_task() -> None:
+    group = plan(SMALL, stack=4)[0]
+    assert group.identity() == group
+    rooted = replace(group, task=replace(group.task, data_root="somewhere"))
+    assert run_id(rooted) != run_id(group)
+    on_files = replace(rooted, data_sha256="0" * 64)
+    assert run_id(on_files) == run_id(replace(group, data_sha256="0" * 64)) != run_id(group)
 
 
 # ---------------------------------------------------------------- what goes wrong

@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 import numpy as np
@@ -478,6 +478,26 @@ def test_equal_configs_have_equal_names() -> None:
     assert run_id(Training(name="a", eta=1)) == run_id(Training(eta=1.0, name="a"))
     mixed = Training(name="a", scales=[1, 2])  # type: ignore[arg-type]
     assert run_id(mixed) == run_id(Training(name="a", scales=(1.0, 2.0)))
+
+
+class Located(Config):
+    content: str
+    place: str = ""
+
+    def identity(self) -> Self:
+        return msgspec.structs.replace(self, place="")
+
+
+def test_what_is_not_of_the_identity_changes_neither_name_nor_files(tmp_path: Path) -> None:
+    old, new = (Located(content="a", place=place) for place in ("old", "new"))
+    path = finished(tmp_path, old).path
+    kept = (path / "config.json").read_bytes()
+    run = RunFolder(tmp_path, new)
+    assert (run.path, run.state) == (path, "finished")
+    assert run.config == new  # the work needs the place
+    run.begin()
+    assert (path / "config.json").read_bytes() == kept
+    assert run_id(Located(content="b", place="old")) != run_id(old) == run_id(new)
 
 
 class Sibling(Config):

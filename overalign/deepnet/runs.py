@@ -34,7 +34,8 @@ def run_group(group: Group, root: StrPath | None = None) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        As `overalign.deepnet.train`; attribute ``data`` is the record of the data, as JSON.
+        As `overalign.deepnet.train`; attribute ``data`` is the record of the data, as JSON, with
+        the digest of files and not their place.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def run_group(group: Group, root: StrPath | None = None) -> xr.Dataset:
         measure=group.training.mechanism,
         checkpoint=None if root is None else Checkpoint(RunFolder(root, group).path),
     )
-    table.attrs["data"] = json.dumps(data.record)
+    table.attrs["data"] = json.dumps(data.record | {"data": group.identity().task.data})
     return table
 
 
@@ -77,6 +78,6 @@ def _images(task: Task, seed: int, sha256: str | None) -> ImageData:
     if sha256 is not None and data_digest(task) != sha256:
         raise DataFileError(
             f"the files of {task.data!r} changed after the sweep was planned; put the old ones "
-            "back, or start the sweep again: it is then another one"
+            "back, or begin another sweep, in another folder"
         )
     return read_images(task, seed)

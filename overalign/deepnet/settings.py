@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -48,6 +48,30 @@ class Task(Config, frozen=True):
     held_out: Count | None = None
     validation: Natural = 0
     labels: Literal["given", "linear_teacher"] = "given"
+
+    def known_by(self, data_sha256: str | None) -> Self:
+        """The task without the place of its files, if a digest says which they are.
+
+        Parameters
+        ----------
+        data_sha256 : str or None
+            As `overalign.deepnet.images.data_digest` gives it.
+
+        Returns
+        -------
+        Task
+
+        Examples
+        --------
+        >>> task = Task(data="npz:old/faces.npz")
+        >>> task.known_by("5ae1...").data, task.known_by(None).data
+        ('npz', 'npz:old/faces.npz')
+        """
+        if data_sha256 is None:
+            return self
+        kind = self.data.partition(":")[0]
+        data = kind if kind in ("images", "npz") else self.data
+        return replace(self, data=data, data_root=None)
 
 
 class Architecture(Config, frozen=True):
@@ -166,7 +190,7 @@ class Group(Config, frozen=True):
         Decides data, initial weights and batches, the same for all cells.
     cells : tuple of Cell
     data_sha256 : str, optional
-        Of the data files: other content is another run.
+        Of the data files: other content is another run, another place is not.
     """
 
     task: Task
@@ -175,6 +199,15 @@ class Group(Config, frozen=True):
     seed: Natural
     cells: tuple[Cell, ...]
     data_sha256: str | None = None
+
+    def identity(self) -> Self:
+        """The group, its data known by their digest, if they have one, and not by their place.
+
+        Returns
+        -------
+        Group
+        """
+        return replace(self, task=self.task.known_by(self.data_sha256))
 
 
 class Sweep(Config, frozen=True):

@@ -1,9 +1,9 @@
 """Sweeps: the groups of one, where they are kept, and the table that comes of them.
 
 The folder of a sweep holds ``config.toml``, ``plan.json`` (how many networks a group trains
-together, which is measured once, and what was asked for) and a run folder for each group in
-``runs``. A group does not depend on the number of seeds, so a sweep can be asked for more of them
-later.
+together, which is measured once, what was asked for, and the digest of the data files) and a run
+folder for each group in ``runs``. A group does not depend on the number of seeds, so a sweep can be
+asked for more of them later; nor on where the data files lie, so they can be moved.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class _Plan(Config, frozen=True):
 
     stack: Count
     settings: Sweep | None = None
+    data_sha256: str | None = None
 
 
 # ---------------------------------------------------------------- groups
@@ -106,7 +107,7 @@ def plan(
     digest = data_digest(settings.task)
     cells = settings.cells
     stack = None if stack is None else min(stack, len(cells))
-    planned = None if folder is None else _planned(settings, Path(folder))
+    planned = None if folder is None else _planned(settings, digest, Path(folder))
     if None not in (stack, planned) and stack != planned:
         raise ProblemError(
             f"{folder}: the sweep there is planned in stacks of {planned}, not {stack}; leave the "
@@ -134,15 +135,22 @@ def _seeds(settings: Sweep) -> range:
     return range(settings.seed, settings.seed + settings.seeds)
 
 
-def _planned(settings: Sweep, folder: Path) -> int | None:
+def _planned(settings: Sweep, digest: str | None, folder: Path) -> int | None:
     """The stack size of the sweep in a folder, if there is one; raise if it is another sweep."""
     planned = _read_plan(folder / _PLAN)
     there = None if planned is None else planned.settings
     if there is None and (folder / CONFIG).exists():
         there = read_config(Sweep, folder / CONFIG)
     if there is not None:
-        asked, there = (replace(each, seeds=1, control=False) for each in (settings, there))
+        known = None if planned is None else planned.data_sha256
+        both = known and digest  # without either, the places are all that tells the data apart
+        asked, there = (
+            replace(each, task=each.task.known_by(both), seeds=1, control=False)
+            for each in (settings, there)
+        )
         differences = list(_differences(asked, there))
+        if both and known != digest:
+            differences.insert(0, f"the data differ: SHA-256 {known} there, {digest} now")
         if differences:
             raise ProblemError(
                 f"{folder} holds another sweep: {'; '.join(differences)}. Choose another folder, "
@@ -185,10 +193,10 @@ def _keep_plan(settings: Sweep, groups: Sequence[Group], folder: Path) -> None:
     """Write what makes the next call find the same groups."""
     if not (folder / CONFIG).exists() or read_config(Sweep, folder / CONFIG) != settings:
         write_config(settings, folder / CONFIG)
-    if not (folder / _PLAN).exists():
-        kept = msgspec.to_builtins(_Plan(stack=_stack(groups), settings=settings))
+    kept = _Plan(stack=_stack(groups), settings=settings, data_sha256=groups[0].data_sha256)
+    if _read_plan(folder / _PLAN) != kept:
         with replaced(folder / _PLAN) as temporary:
-            temporary.write_text(json.dumps(kept) + "\n", "utf-8")
+            temporary.write_text(json.dumps(msgspec.to_builtins(kept)) + "\n", "utf-8")
 
 
 def runs_of(groups: Sequence[Group], folder: StrPath) -> list[RunFolder[Group]]:
@@ -234,7 +242,8 @@ def run_sweep(
     settings : Sweep
     folder : path, optional
         Of the sweep; made if missing. It may hold the same sweep, with any number of seeds, with or
-        without control: what is finished there is not done again. Nothing is kept unless given.
+        without control, with its data files in another place: what is finished there is not done
+        again. Nothing is kept unless given.
     executor : concurrent.futures.Executor, optional
         Runs the groups, as `overalign.executors.open_executor` gives it; one after another, here,
         unless given.
@@ -249,11 +258,12 @@ def run_sweep(
         Along ``task`` ("given", "linear_teacher"), ``seed``, ``learning_rate`` and
         ``output_multiplier`` (coordinate ``log2_output_multiplier``), and for histories ``epoch``,
         what `overalign.deepnet.train` lists. ``data_record`` along task and seed says in JSON what
-        the data are. Groups that failed, or whose data could not be read, have outcome "FAILED",
-        the error as reason, and no numbers. The same settings and stack (attribute ``stack``; kept
-        in plan.json) give the same table to the last bit, however often the sweep was interrupted,
-        on one machine and with one number of threads for each worker: `open_executor` gives one to
-        processes and dask, "inline" has torch's own number.
+        the data are, files by their digest, and ``settings`` is without their place. Groups that
+        failed, or whose data could not be read, have outcome "FAILED", the error as reason, and no
+        numbers. The same settings and stack (attribute ``stack``; kept in plan.json) give the same
+        table to the last bit, however often the sweep was interrupted, on one machine and with one
+        number of threads for each worker: `open_executor` gives one to processes and dask,
+        "inline" has torch's own number.
 
     Raises
     ------
@@ -359,6 +369,7 @@ def _joined(settings: Sweep, runs: Sequence[RunFolder[Group]]) -> xr.Dataset:
     }
     table = {str(name): _empty(of, axes, len(epochs)) for name, of in first.data_vars.items()}
     values = {name: variable.values for name, variable in table.items()}
+    task = settings.task.known_by(finished[0].config.data_sha256)
     records = np.full((len(axes["task"]), len(axes["seed"])), "", dtype=object)
     for run in runs:
         cells = _places(run.config, axes)
@@ -392,8 +403,8 @@ def _joined(settings: Sweep, runs: Sequence[RunFolder[Group]]) -> xr.Dataset:
         },
         attrs={
             "title": "Deep networks against the output multiplier",
-            "settings": json.dumps(msgspec.to_builtins(settings)),
-            "data": settings.task.data,
+            "settings": json.dumps(msgspec.to_builtins(replace(settings, task=task))),
+            "data": task.data,
             "stack": _stack([run.config for run in runs]),
             **versions("torch"),
         },
