@@ -31,7 +31,7 @@ LARGEST_FILE = 2**20  # bytes
 FACADE = ""
 LAYERS = [
     {"errors", "special"},
-    {"sampling", "records", "_compile"},
+    {"sampling", "records", "_compile", "inference"},
     {"problem", "engine", "executors"},
     {"data", "_kernels", "_lines"},
     {"flow"},
