@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import sympy as sp
@@ -217,13 +218,7 @@ def judge(rows: Sequence[dict[str, Any]], scope: Scope) -> list[Criterion]:
 # ----------------------------------------------------------------------------------------- figure
 
 
-class Cell(NamedTuple):
-    """A box of the plane and what is proved there."""
-
-    sigma: float
-    log_ratio: tuple[float, float]
-    phi: tuple[float, float]
-    is_true: bool | None
+Cell = dict[str, Any]  # a box of the plane, and which of COLOURS it has
 
 
 def cells(at_sigma: float, depth: int, size: tuple[int, int] = (20, 6)) -> Iterator[Cell]:
@@ -236,9 +231,16 @@ def cells(at_sigma: float, depth: int, size: tuple[int, int] = (20, 6)) -> Itera
         across, up, level = left.pop()
         box = fixed | {log_ratio: across, phi: up}
         found = certify(expression, "positive", box, most_parts=1)
-        is_true = True if found.holds == 1.0 else False if found.fails == 1.0 else None
-        if is_true is not None or level == depth:
-            yield Cell(at_sigma, across, up, is_true)
+        decided = "holds" if found.holds == 1.0 else "fails" if found.fails == 1.0 else ""
+        if decided or level == depth:
+            yield {
+                "sigma": at_sigma,
+                "log_ratio_low": across[0],
+                "log_ratio_high": across[1],
+                "phi_low": up[0],
+                "phi_high": up[1],
+                "found": decided or "undecided",
+            }
             continue
         middle, centre = sum(across) / 2, sum(up) / 2
         left += [
@@ -248,23 +250,24 @@ def cells(at_sigma: float, depth: int, size: tuple[int, int] = (20, 6)) -> Itera
         ]
 
 
-def draw_figure(found: Sequence[Cell]) -> Any:
+def draw_figure(results: Path) -> Any:
     """The plane (kappa/sigma, phi) for some sigma."""
+    found = common.read_rows(results / "cells.csv")
     from matplotlib.collections import PatchCollection
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch, Rectangle
 
     figure, rows = common.new_figure(2, 2, width=4.4, height=3.4)
     for panel, at_sigma in zip(rows.flat, PANELS, strict=True):
-        for is_true, colour in zip((True, False, None), COLOURS.values(), strict=True):
+        for kind, colour in COLOURS.items():
             boxes = [
                 Rectangle(
-                    (math.exp(cell.log_ratio[0]), cell.phi[0]),
-                    math.exp(cell.log_ratio[1]) - math.exp(cell.log_ratio[0]),
-                    cell.phi[1] - cell.phi[0],
+                    (math.exp(cell["log_ratio_low"]), cell["phi_low"]),
+                    math.exp(cell["log_ratio_high"]) - math.exp(cell["log_ratio_low"]),
+                    cell["phi_high"] - cell["phi_low"],
                 )
                 for cell in found
-                if cell.sigma == at_sigma and cell.is_true is is_true
+                if (cell["sigma"], cell["found"]) == (at_sigma, kind)
             ]
             panel.add_collection(PatchCollection(boxes, facecolor=colour, edgecolor="none"))
         d, size = 20, 6
@@ -284,6 +287,9 @@ def draw_figure(found: Sequence[Cell]) -> Any:
     return figure
 
 
+FIGURES: common.Figures = {"figure.png": draw_figure}
+
+
 def main() -> None:
     """Run the study."""
     chosen = common.arguments(__file__, str(__doc__))
@@ -293,7 +299,8 @@ def main() -> None:
     rows = [row_of(claim) for claim in claims]
     found = [cell for at_sigma in PANELS for cell in cells(at_sigma, scope.depth)]
     common.save_rows(chosen.output / "certificates.csv", rows)
-    common.save_figure(chosen.output / "figure.png", draw_figure(found))
+    common.save_rows(chosen.output / "cells.csv", found)
+    common.save_figures(chosen.output, FIGURES)
     measured = {
         "holds": {row["claim"]: row["holds"] for row in rows if row["line"] == "C7"},
         "cells_of_the_figure": len(found),

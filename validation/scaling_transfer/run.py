@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,11 @@ class Scope(NamedTuple):
 
 FULL = Scope((250, 500, 1000), (16, 64, 256), (2000, 512), 8, Sweep().log2_output_multipliers, 1500)
 QUICK = Scope((100, 200), (16, 32), (300, 64), 3, (-8.0, -4.0, 0.0, 4.0), 100)
+
+
+def sizes_of(scope: Scope) -> list[Size]:
+    """Every size, the one that is held out last."""
+    return [(n, width) for n in scope.n for width in scope.widths] + [scope.held_out]
 
 
 def settings_at(network: str, size: Size, scope: Scope) -> Sweep:
@@ -139,6 +145,21 @@ def transferred(
     return Criterion("C1", what, abs(gap), (nearest, farthest), CLOSE, verdict)
 
 
+def draw_figure(results: Path) -> Any:
+    """c* against n for each width, with the law, for both networks."""
+    scope = QUICK if common.read_summary(results)["quick"] else FULL
+    rows = common.read_rows(results / "runs.csv")
+    figure, axes = common.new_figure(1, len(NETWORKS))
+    for ax, network in zip(axes[0], NETWORKS, strict=True):
+        best = {size: best_of(rows, network, size, scope) for size in sizes_of(scope)}
+        ax.set_title(network)
+        draw(ax, best, fitted(best, scope), scope)
+    return figure
+
+
+FIGURES: common.Figures = {"figure.png": draw_figure}
+
+
 def draw(
     ax: Any, best: Mapping[Size, BestMultiplier | str], law: TransferLaw | None, scope: Scope
 ) -> None:
@@ -172,11 +193,10 @@ def main() -> None:
     """Run the study."""
     chosen = common.arguments(__file__, str(__doc__))
     scope = QUICK if chosen.quick else FULL
-    sizes = [(n, width) for n in scope.n for width in scope.widths] + [scope.held_out]
-    figure, axes = common.new_figure(1, len(NETWORKS))
+    sizes = sizes_of(scope)
     rows: list[dict[str, Any]] = []
     measured, criteria = {}, []
-    for ax, network in zip(axes[0], NETWORKS, strict=True):
+    for network in NETWORKS:
         for size in sizes:
             name = f"{network}, n = {size[0]}, h = {size[1]}"
             table, _ = u_curves.swept(settings_at(network, size, scope), name)
@@ -184,8 +204,6 @@ def main() -> None:
             rows += [keys | row for row in u_curves.rows_of(table)]
         best = {size: best_of(rows, network, size, scope) for size in sizes}
         law = fitted(best, scope)
-        ax.set_title(network)
-        draw(ax, best, law, scope)
         criteria += judge(network, best, scope)
         measured[network] = {
             "log2_best_c": {
@@ -197,7 +215,6 @@ def main() -> None:
             "residuals": None if law is None else law.residuals,
         }
     common.save_rows(chosen.output / "runs.csv", rows)
-    common.save_figure(chosen.output / "figure.png", figure)
     common.record(
         chosen,
         STUDY,
@@ -206,6 +223,7 @@ def main() -> None:
         sorted(criteria, key=lambda each: each.line),
         ["torch", "xarray"],
     )
+    common.save_figures(chosen.output, FIGURES)
 
 
 if __name__ == "__main__":

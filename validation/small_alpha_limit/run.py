@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,10 +110,9 @@ def judge(
     return measured, lines
 
 
-def draw_figure(
-    alignments: list[dict[str, Any]], slopes: list[dict[str, Any]], drifts: list[dict[str, Any]]
-) -> Any:
+def draw_figure(results: Path) -> Any:
     """Alignment against its limit, and the gap against alpha."""
+    alignments = common.read_rows(results / "alignments.csv")
     figure, (panels,) = common.new_figure(1, 2)
     for eta, colour in zip(ETAS, ("C0", "C1", "C2"), strict=True):
         here = [row for row in alignments if row["eta"] == eta]
@@ -131,6 +131,9 @@ def draw_figure(
     return figure
 
 
+FIGURES: common.Figures = {"figure.png": draw_figure}
+
+
 def main() -> None:
     """Run the study."""
     chosen = common.arguments(__file__, str(__doc__))
@@ -139,7 +142,7 @@ def main() -> None:
     measured, criteria = judge(*rows, scope)
     for name, table in zip(("alignments", "slopes", "stops_over_all"), rows, strict=True):
         common.save_rows(chosen.output / f"{name}.csv", table)
-    common.save_figure(chosen.output / "figure.png", draw_figure(*rows))
+    common.save_figures(chosen.output, FIGURES)
     common.record(chosen, "small_alpha_limit", scope._asdict(), measured, criteria)
 
 

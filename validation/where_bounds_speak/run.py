@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -413,8 +414,9 @@ def slope_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[Criterion]:
 # ------------------------------------------------------------------------------------------ figures
 
 
-def draw_heat_map(spoken: Sequence[Mapping[str, Any]]) -> Any:
+def draw_heat_map(results: Path) -> Any:
     """Share of problems on which each statement says something."""
+    spoken = common.read_rows(results / "statements.csv")
     names = list(dict.fromkeys(row["statement"] for row in spoken))
     decades = sorted({int(row["decade"]) for row in spoken})
     share = np.full((len(names), len(decades)), math.nan)
@@ -453,10 +455,29 @@ NAMES_OF_CONSTANTS = {
 }
 
 
+def draw_thresholds(results: Path) -> Any:
+    """The scales at which bounds begin to speak, against each factor."""
+    label = r"$\log_{10}\alpha$, median"
+    return draw_against_factors(results, NAMES_OF_THRESHOLDS, label, logarithmic=False)
+
+
+def draw_constants(results: Path) -> Any:
+    """The constants of the angle at T_+, against each factor."""
+    return draw_against_factors(results, NAMES_OF_CONSTANTS, "constant, median", logarithmic=True)
+
+
+FIGURES: common.Figures = {
+    "figure.png": draw_heat_map,
+    "figure_thresholds.png": draw_thresholds,
+    "figure_constants.png": draw_constants,
+}
+
+
 def draw_against_factors(
-    found: Sequence[Mapping[str, Any]], names: Mapping[str, str], label: str, *, logarithmic: bool
+    results: Path, names: Mapping[str, str], label: str, *, logarithmic: bool
 ) -> Any:
     """Medians with intervals against each factor that has several values."""
+    found = common.read_rows(results / "problems.csv")
     factors = [factor for factor in FACTORS if len(levels_of(factor, found)) > 1]
     figure, (panels,) = common.new_figure(1, len(factors), width=2.9, height=3.6)
     ends = []
@@ -502,13 +523,7 @@ def main() -> None:
         ("slopes", trends),
     ):
         common.save_rows(chosen.output / f"{name}.csv", table)
-    common.save_figure(chosen.output / "figure.png", draw_heat_map(spoken))
-    figure = draw_against_factors(
-        found, NAMES_OF_THRESHOLDS, r"$\log_{10}\alpha$, median", logarithmic=False
-    )
-    common.save_figure(chosen.output / "figure_thresholds.png", figure)
-    figure = draw_against_factors(found, NAMES_OF_CONSTANTS, "constant, median", logarithmic=True)
-    common.save_figure(chosen.output / "figure_constants.png", figure)
+    common.save_figures(chosen.output, FIGURES)
     base = settings[0]
     measured = {
         "median_log10_alpha_on_the_base": {name: base[name] for name in THRESHOLDS},
