@@ -16,7 +16,7 @@ from .errors import ProblemError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Optimum", "Rise", "above_lowest", "find_optimum", "over_sets"]
+__all__ = ["Optimum", "Rise", "above_lowest", "find_optimum", "lowest_points", "over_sets"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -194,7 +194,7 @@ def find_optimum(
     generator = np.random.default_rng(seed)
     counts = generator.multinomial(sets, np.full(sets, 1.0 / sets), size=bootstraps)
     mean, means = table.mean(axis=0), counts @ table / sets
-    places = _vertices(means, grid)
+    places = lowest_points(means, grid)
     lowest = means.argmin(axis=1)
     tail = float(ndtr(-_student_quantile(sets) * math.sqrt(sets / max(sets - 1, 1))))
     low, high = np.quantile(places, [tail, 1.0 - tail])
@@ -202,7 +202,7 @@ def find_optimum(
     if sets < FEWEST_SETS:
         low = high = interior = math.nan
     return Optimum(
-        float(_vertices(mean[None], grid)[0]),
+        float(lowest_points(mean[None], grid)[0]),
         float(low),
         float(high),
         interior,
@@ -212,6 +212,39 @@ def find_optimum(
         float(grid[0]),
         float(grid[-1]),
     )
+
+
+def lowest_points(curves: FloatArray, grid: FloatArray) -> FloatArray:
+    """Where curves are lowest, between the points of their grid.
+
+    Parameters
+    ----------
+    curves : array [curve, point]
+        Finite.
+    grid : array [point]
+        Increasing, three points or more.
+
+    Returns
+    -------
+    array [curve]
+        The vertex of the parabola through the lowest grid point and its neighbours; the grid
+        point itself at an end.
+
+    Examples
+    --------
+    >>> grid = np.linspace(-4.0, 4.0, 9)
+    >>> lowest_points(np.array([(grid - 1.3) ** 2, grid]), grid).round(3).tolist()
+    [1.3, -4.0]
+    """
+    lowest, rows = curves.argmin(axis=1), np.arange(len(curves))
+    k = np.clip(lowest, 1, grid.size - 2)
+    x0, x1, x2 = grid[k - 1], grid[k], grid[k + 1]
+    y0, y1, y2 = curves[rows, k - 1], curves[rows, k], curves[rows, k + 1]
+    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    bend = (right - left) / (x2 - x0)
+    vertex = 0.5 * (x0 + x1 - left / np.where(bend > 0.0, bend, np.inf))
+    inside = (lowest == k) & (bend > 0.0)
+    return np.asarray(np.where(inside, vertex, grid[lowest]))
 
 
 def _require_curves(table: FloatArray, grid: FloatArray, bootstraps: int) -> None:
@@ -224,19 +257,6 @@ def _require_curves(table: FloatArray, grid: FloatArray, bootstraps: int) -> Non
         raise ProblemError("log_alpha must be finite and increase")
     if bootstraps < 1:
         raise ProblemError(f"bootstraps is {bootstraps}, expected a whole number >= 1")
-
-
-def _vertices(curves: FloatArray, grid: FloatArray) -> FloatArray:
-    """Lowest points of the parabolas through the lowest grid points and their neighbours; [c]."""
-    lowest, rows = curves.argmin(axis=1), np.arange(len(curves))
-    k = np.clip(lowest, 1, grid.size - 2)
-    x0, x1, x2 = grid[k - 1], grid[k], grid[k + 1]
-    y0, y1, y2 = curves[rows, k - 1], curves[rows, k], curves[rows, k + 1]
-    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
-    bend = (right - left) / (x2 - x0)
-    vertex = 0.5 * (x0 + x1 - left / np.where(bend > 0.0, bend, np.inf))
-    inside = (lowest == k) & (bend > 0.0)
-    return np.asarray(np.where(inside, vertex, grid[lowest]))
 
 
 def _rise(table: FloatArray, end: int, counts: NDArray[Any]) -> Rise:
