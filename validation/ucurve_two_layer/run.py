@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from overalign.optimum import find_optimum, over_sets
-from overalign.plots import plot_ucurve
+from overalign.plots.style import BLACK, GREEN, GREY, PURPLE, VERMILION, Curve
 from overalign.ucurve import UCurve, run_ucurve
 from validation import common
 from validation.common import Criterion, FloatArray
@@ -23,7 +24,22 @@ POPULATIONS = {
     "B": UCurve(data="mixture:n=16,dimension=30,kappa=2", width=100, eta=0.02, sets=24, **GRID),
     "C": UCurve(data="mixture:n=8,dimension=10,kappa=1.2", width=48, eta=0.1, sets=24, **GRID),
 }
-SHOWN = "A"
+ERRORS = (
+    Curve("network_error", "network", BLACK),
+    Curve("predictor_error", r"effective predictor $E(\hat w)$", VERMILION, (0, (4, 1.5))),
+)
+REFERENCES = {
+    "error_class_mean": ("class mean", (0, (5, 2))),
+    "error_pooled_mean": ("pooled mean", (0, (2, 1))),
+    "error_bayes": ("Bayes", "-"),
+}
+COSINES = {
+    kind: (
+        Curve("Psi", rf"$\Psi$, to the class mean ({kind})", GREEN, dashes),
+        Curve("cosine_to_pooled_mean", f"to the pooled mean ({kind})", PURPLE, dashes),
+    )
+    for kind, dashes in (("independent", "-"), ("paired", (0, (4, 1.5))))
+}
 
 
 class Scope(NamedTuple):
@@ -123,6 +139,7 @@ def curve_rows(name: str, dataset: xr.Dataset) -> list[dict[str, Any]]:
     rows = []
     columns = ("network_error", "predictor_error", "over_alignment", "over_fitting", "Psi",
                "cosine_to_pooled_mean", "undecided")  # fmt: skip
+    references = {name: float(dataset[name].mean()) for name in REFERENCES}
     for kind in dataset.initialisation.values:
         part = dataset.sel(initialisation=kind)
         statistics = {column: over_sets(part[column]).values for column in columns}
@@ -130,8 +147,55 @@ def curve_rows(name: str, dataset: xr.Dataset) -> list[dict[str, Any]]:
             row = {"population": name, "initialisation": str(kind), "alpha": np.exp(log_alpha)}
             for column, (mean, low, high) in statistics.items():
                 row |= {column: mean[k], f"{column}_low": low[k], f"{column}_high": high[k]}
-            rows.append(row)
+            rows.append(row | references)
     return rows
+
+
+def draw_figure(results: Path) -> Any:
+    """Errors of network and predictor, and what the predictor aligns with, by population."""
+    rows = common.read_rows(results / "curves.csv")
+    populations = list(dict.fromkeys(row["population"] for row in rows))
+    figure, axes = common.new_figure(3, len(populations), width=3.1, height=2.3)
+    for column, name in zip(axes.T, populations, strict=True):
+        column[0].set_title(f"population {name}")
+        for k, kind in enumerate(("independent", "paired")):
+            mine = [
+                row for row in rows if (row["population"], row["initialisation"]) == (name, kind)
+            ]
+            for curve in ERRORS:
+                draw_curve(column[k], mine, curve)
+            for reference, (label, dashes) in REFERENCES.items():
+                level = mine[0][reference]
+                column[k].axhline(level, color=GREY, linewidth=0.9, linestyle=dashes, label=label)
+            column[k].set_ylim(0.0, 0.5)
+            for curve in COSINES[kind]:
+                draw_curve(column[2], mine, curve)
+        for ax in column:
+            ax.set_xscale("log")
+        column[2].set_xlabel(r"scale of the initialisation $\alpha$")
+    labels = (
+        "test error,\nindependent initialisation",
+        "test error,\npaired initialisation",
+        "cosine",
+    )
+    for row, label in zip(axes, labels, strict=True):
+        row[0].set_ylabel(label)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    figure.legend(*axes[2, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def draw_curve(ax: Any, rows: list[dict[str, Any]], curve: Curve) -> None:
+    """Mean over the data sets with its interval."""
+    alpha, mean, low, high = (
+        [row[key] for row in rows]
+        for key in ("alpha", curve.name, f"{curve.name}_low", f"{curve.name}_high")
+    )
+    ax.fill_between(alpha, low, high, color=curve.colour, alpha=0.16, linewidth=0)
+    ax.plot(alpha, mean, color=curve.colour, linestyle=curve.linestyle, label=curve.label)
+
+
+FIGURES: common.Figures = {"figure.png": draw_figure}
 
 
 def main() -> None:
@@ -149,12 +213,8 @@ def main() -> None:
         found[name] = quantities(dataset)
         reached[name] = float(dataset.network_error.notnull().mean())
         rows += curve_rows(name, dataset)
-        figure = plot_ucurve(dataset)[0, 0].figure
-        is_main = name == SHOWN or len(scope.populations) == 1
-        common.save_figure(
-            chosen.output / ("figure.png" if is_main else f"figure_{name}.png"), figure
-        )
     common.save_rows(chosen.output / "curves.csv", rows)
+    common.save_figures(chosen.output, FIGURES)
     settings = {name: msgspec.to_builtins(each) for name, each in scope.populations.items()}
     criteria = judge(found, reached, scope)
     measured = {"statistics": found, "share_that_reached_the_stop": reached}
