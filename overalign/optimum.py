@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ProblemError
+from .inference import expanded_percentiles, student_quantile
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,7 +21,6 @@ __all__ = ["Optimum", "Rise", "above_lowest", "find_optimum", "lowest_points", "
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
-LEVEL = 0.95  # of every interval over data sets
 FEWEST_ALPHAS = 3
 FEWEST_SETS = 3  # for an interval: two data sets choose each other's optimum
 
@@ -51,17 +51,11 @@ def over_sets(values: xr.DataArray) -> xr.DataArray:
     mean = values.mean("set")
     several = count > 1
     spread = values.std("set", ddof=1).where(several) if values.sizes["set"] > 1 else mean * np.nan
-    half = _student_quantile(count) * spread / np.sqrt(np.maximum(count, 1))
+    quantile = student_quantile(np.maximum(count.values - 1, 1))
+    half = quantile * spread / np.sqrt(np.maximum(count, 1))
     statistics = xr.Variable("statistic", ["mean", "low", "high"])
     joined: xr.DataArray = xr.concat([mean, mean - half, mean + half], dim=statistics)
     return joined.rename(values.name)
-
-
-def _student_quantile(count: Any) -> Any:
-    """Half width, in standard errors, of the interval of a mean of ``count`` values."""
-    from scipy.special import stdtrit
-
-    return stdtrit(np.maximum(np.asarray(count) - 1, 1), 0.5 + 0.5 * LEVEL)
 
 
 def above_lowest(curves: xr.DataArray) -> xr.DataArray:
@@ -179,8 +173,6 @@ def find_optimum(
     >>> round(optimum.log_alpha, 3), optimum.interior
     (1.033, 1.0)
     """
-    from scipy.special import ndtr
-
     table, grid = np.asarray(curves, dtype=float), np.asarray(log_alpha, dtype=float)
     _require_curves(table, grid, bootstraps)
     complete = np.isfinite(table).all(axis=0)
@@ -196,15 +188,14 @@ def find_optimum(
     mean, means = table.mean(axis=0), counts @ table / sets
     places = lowest_points(means, grid)
     lowest = means.argmin(axis=1)
-    tail = float(ndtr(-_student_quantile(sets) * math.sqrt(sets / max(sets - 1, 1))))
-    low, high = np.quantile(places, [tail, 1.0 - tail])
+    low, high = expanded_percentiles(places, sets)
     interior = float(np.mean((lowest > 0) & (lowest < grid.size - 1)))
     if sets < FEWEST_SETS:
         low = high = interior = math.nan
     return Optimum(
         float(lowest_points(mean[None], grid)[0]),
-        float(low),
-        float(high),
+        low,
+        high,
         interior,
         float(mean.min()),
         _rise(table, 0, counts),
@@ -275,7 +266,7 @@ def _rise(table: FloatArray, end: int, counts: NDArray[Any]) -> Rise:
     several = [row for row in counts if np.count_nonzero(row) > 1]
     spread = np.std([_gap_to_others(table, end, row) for row in several])
     # the bootstrap's spread is that of sets - 1 degrees of freedom divided by sets
-    half = float(_student_quantile(sets) * math.sqrt(sets / (sets - 1)) * spread)
+    half = float(student_quantile(sets - 1) * math.sqrt(sets / (sets - 1)) * spread)
     return Rise(value, value - half, value + half)
 
 

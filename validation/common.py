@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 import overalign as oa
 from overalign import plots
+from overalign.inference import slope
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,7 +41,7 @@ SOURCES = {
     "solver_source_sha256": ("flow.py", "_kernels.py"),
     "measures_source_sha256": (
         *("sampling.py", "problem.py", "alignment.py", "phases.py", "limit.py"),
-        *("excess_error.py", "_lines.py", "optimum.py", "ucurve.py"),
+        *("excess_error.py", "_lines.py", "inference.py", "optimum.py", "ucurve.py"),
     ),
     "training_source_sha256": tuple(
         f"deepnet/{path.name}" for path in sorted((ROOT / "overalign" / "deepnet").glob("*.py"))
@@ -196,15 +197,8 @@ class Slope(NamedTuple):
 
 def log_log_slope(x: Any, y: Any) -> Slope:
     """Least squares in the logarithms, Student interval; NaN for fewer than three points."""
-    from scipy.stats import linregress, t
-
-    a, b = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
-    if a.size < 3:
-        return Slope(math.nan, math.nan, math.nan, int(a.size))
-    fit = linregress(a, b)
-    half = float(t.ppf(0.975, a.size - 2) * fit.stderr)
-    slope = float(fit.slope)
-    return Slope(slope, slope - half, slope + half, int(a.size))
+    logs = np.log(np.asarray(x, dtype=float))
+    return Slope(*slope(logs, np.log(np.asarray(y, dtype=float))), logs.size)
 
 
 def clock(function: Callable[[], Any], repeats: int = 5, budget: float = 2.0) -> list[float]:
