@@ -1,7 +1,8 @@
 """Executors for `overalign.engine.run_all`: none, processes of this machine, or a dask cluster.
 
-Whatever does the work has one thread each, and ends by itself when the process that asked for it is
-gone, however that one ended.
+Workers have one thread each, unless the user gave another number, and end by themselves when the
+process that asked for them is gone, however that one ended. Work that is done without them, and
+whose last bits depend on the number of threads, takes `threads_of_a_worker`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 from .errors import ProblemError, RunError
 
-__all__ = ["ExecutorKind", "open_executor"]
+__all__ = ["ExecutorKind", "open_executor", "threads_of_a_worker"]
 
 ExecutorKind: TypeAlias = Literal["inline", "processes", "dask"]
 
@@ -86,6 +87,28 @@ def open_executor(
     else:
         with _dask(count, address) as cluster:
             yield cluster
+
+
+def threads_of_a_worker(variable: str) -> int:
+    """How many threads a worker of this machine has in a library.
+
+    Parameters
+    ----------
+    variable : str
+        Of the environment, which the library reads: "OMP_NUM_THREADS" or its like.
+
+    Returns
+    -------
+    int
+        What the user set it to; one unless set.
+
+    Examples
+    --------
+    >>> threads_of_a_worker("NUMBA_NUM_THREADS")
+    1
+    """
+    asked = os.environ.get(variable, "").partition(",")[0].strip()  # more are for nested threads
+    return max(int(asked), 1) if asked.isdecimal() else 1
 
 
 @contextmanager

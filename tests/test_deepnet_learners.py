@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, dropout
 
 from overalign.deepnet.learners import Alone, Stacked, learner_of, why_not_stackable
 from overalign.deepnet.models import build_model
+from overalign.deepnet.scaling import Centered
 from overalign.deepnet.seeds import initialised
 from overalign.deepnet.settings import Architecture
-from overalign.errors import ProblemError
 
 COUNT, CLASSES = 3, 4
 NETWORKS: list[tuple[dict[str, Any], tuple[int, ...]]] = [
@@ -186,21 +188,78 @@ class Counting(nn.Module):
         return outputs
 
 
+class Dropping(nn.Module):
+    """A module that draws without a layer for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(self.linear(x), 0.5, self.training)
+
+
+class Squared(Centered):
+    """Looks like one that is known, and computes something else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).square()
+
+
+def branching(module: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> Tensor:
+    """A hook that torch cannot follow in a stack."""
+    return outputs if float(outputs.sum()) > 0.0 else -outputs
+
+
 SHARED = nn.Linear(CLASSES, CLASSES)
+HOOKED = nn.Sequential(nn.Linear(6, CLASSES))
+HOOKED[0].register_forward_hook(branching)
 
 
 @pytest.mark.parametrize(
-    ("module", "reason"),
+    ("module", "shape", "reason"),
     [
-        (network({"model": "resnet18", "width": 2}, (1, 8, 8)), "normalises batches"),
-        (network({"width": 7, "batch_norm": True, "centered": True}, (6,)), "normalises batches"),
-        (nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.5), nn.Linear(5, CLASSES)), "at random"),
-        (nn.Sequential(nn.Linear(6, CLASSES), SHARED, nn.ReLU(), SHARED), "share their weights"),
-        (Counting(), "buffer"),
+        (network({"model": "resnet18", "width": 2}, (1, 8, 8)), (1, 8, 8), "normalises batches"),
+        (network({"width": 7, "batch_norm": True, "centered": True}, (6,)), (6,), "averages"),
+        (nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.5), nn.Linear(5, 4)), (6,), "at random"),
+        (nn.Sequential(nn.Linear(6, CLASSES), SHARED, nn.ReLU(), SHARED), (6,), "share their"),
+        (Counting(), (6,), "buffer"),
+        (Dropping(), (6,), "stack of two fails .*random operation"),
+        (HOOKED, (6,), "stack of two fails .*item()"),
+        (Squared(nn.Linear(6, CLASSES)), (6,), "compute something else than alone"),
     ],
 )
-def test_what_cannot_be_stacked_says_why(module: nn.Module, reason: str) -> None:
-    assert reason in why_not_stackable(module)
-    with pytest.raises(ProblemError, match=f"{reason}.*one by one"):
-        learner_of(module, 2)
-    assert learner_of(module, 1).parameters
+def test_what_cannot_be_stacked_says_why(
+    module: nn.Module, shape: tuple[int, ...], reason: str
+) -> None:
+    x, _ = inputs(shape)
+    module = module.double()
+    before, state = copy.deepcopy(module.state_dict()), torch.get_rng_state()
+    assert re.search(reason, why_not_stackable(module, x))
+    assert all(map(torch.equal, before.values(), module.state_dict().values()))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(("architecture", "shape"), NETWORKS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_can_be_stacked_passes_its_trial(
+    architecture: dict[str, Any], shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    x, _ = inputs(shape, rows=2)
+    assert why_not_stackable(network(architecture, shape).to(dtype), x.to(dtype)) == ""
+
+
+def test_a_layer_that_comes_twice_is_applied_twice() -> None:
+    relu = nn.ReLU()
+    module = nn.Sequential(nn.Linear(6, 5), relu, nn.Linear(5, 5), relu, nn.Linear(5, CLASSES))
+    x, _ = inputs((6,))
+    stack = Stacked(module.double(), COUNT)
+    assert (stack.outputs(x) - module(x)).abs().max() < 1e-14
+
+
+def test_what_hangs_on_a_layer_is_not_left_out() -> None:
+    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, CLASSES)).double()
+    module[0].register_forward_hook(lambda layer, given, outputs: 3.0 * outputs)
+    x, _ = inputs((6,))
+    assert why_not_stackable(module, x) == ""
+    assert (Stacked(module, COUNT).outputs(x) - module(x)).abs().max() < 1e-14

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from PIL import Image
 from overalign import records
 from overalign.deepnet import sweep as module
 from overalign.deepnet.archives import CIFAR
+from overalign.deepnet.runs import run_group
 from overalign.deepnet.settings import Architecture, Group, Sweep, Task, Training
 from overalign.deepnet.sweep import FAILED, plan, run_sweep, runs_of
 from overalign.engine import run_all
@@ -114,6 +117,48 @@ def test_the_stack_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     xr.testing.assert_equal(first.drop_vars("epoch"), again.isel(seed=[0, 1]).drop_vars("epoch"))
     with pytest.raises(ProblemError, match="planned in stacks of 3, not 2"):
         run_sweep(SMALL, tmp_path, stack=2)
+
+
+@pytest.mark.parametrize(
+    ("executor", "asked", "counted"),
+    [(None, None, 1), (ThreadPoolExecutor(1), None, os.cpu_count()), (None, 3, 3)],
+)
+def test_a_stack_is_measured_for_those_who_do_the_work(
+    executor: ThreadPoolExecutor | None,
+    asked: int | None,
+    counted: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts: list[int] = []
+
+    def measured(settings: Sweep, workers: int) -> int:
+        counts.append(workers)
+        return 4
+
+    monkeypatch.setattr(module, "stack_size", measured)
+    settings = replace(SMALL, seeds=1, control=False)
+    run_sweep(settings, executor=executor, workers=asked)
+    assert counts == [counted]
+    with pytest.raises(ProblemError, match=r"workers is 0, expected a whole number >= 1"):
+        plan(settings, workers=0)
+
+
+def test_work_that_is_done_here_has_the_threads_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    threads: list[int] = []
+
+    def noted(group: Group, root: Path) -> xr.Dataset:
+        threads.append(torch.get_num_threads())
+        return run_group(group, root)
+
+    monkeypatch.setattr(module, "run_group", noted)
+    torch.set_num_threads(3)
+    run_sweep(replace(SMALL, seeds=1, control=False), stack=4)
+    assert threads == [1]
+    assert torch.get_num_threads() == 3
 
 
 def test_a_stack_beyond_the_grid_is_the_whole_grid_each_time(tmp_path: Path) -> None:

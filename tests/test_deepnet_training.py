@@ -16,7 +16,8 @@ import torch
 import xarray as xr
 from msgspec.structs import replace as changed
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy, dropout, one_hot
+from torch.nn.utils import parametrizations
 
 from overalign.deepnet.course import Course, require_device
 from overalign.deepnet.images import ImageData, Images, read_images
@@ -152,6 +153,56 @@ def test_what_cannot_be_stacked_is_trained_one_by_one_or_refused() -> None:
         train(make, DIGITS, cells(-1.0, 0.0), Training(epochs=1), 0, stacked=True)
     with pytest.raises(ProblemError, match="no cell"):
         train(make, DIGITS, [], Training(), 0)
+
+
+class Dropping(nn.Module):
+    """A network that draws without a layer for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = MLP()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(self.network(x), 0.2, self.training)
+
+
+def with_one_activation() -> nn.Module:
+    """A network of the user's that has one ReLU in two places."""
+    relu, features = nn.ReLU(), DATA.train.x[0].numel()
+    layers = (nn.Linear(features, 16), relu, nn.Linear(16, 16), relu, nn.Linear(16, DATA.classes))
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
+def normalised_weights(weight_norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """A network whose first weights are computed from others."""
+    network = with_one_activation()
+    assert isinstance(network, nn.Sequential)
+    network[1] = weight_norm(network[1])
+    return network
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize(
+    "make",
+    [Dropping, with_one_activation, partial(normalised_weights, parametrizations.weight_norm)],
+)
+def test_networks_of_any_make_are_trained_as_they_would_be_alone(
+    make: Callable[[], nn.Module],
+) -> None:
+    training, grid = Training(epochs=3, precision="float64"), cells(-2.0, 0.0)
+    together = train(make, DATA, grid, training, 0)
+    for k, cell in enumerate(grid):
+        alone = train(make, DATA, [cell], training, 0)
+        for name in ("train_risk", "test_risk", *MECHANISM):
+            np.testing.assert_allclose(together[name][k], alone[name][0], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_a_network_that_cannot_be_copied_is_refused() -> None:
+    make = partial(normalised_weights, nn.utils.weight_norm)
+    for stacked in (None, False):
+        with pytest.raises(ProblemError, match=r"cannot be copied.*parametrizations"):
+            train(make, DATA, cells(-2.0, 0.0), Training(epochs=1), 0, stacked=stacked)
 
 
 def test_a_small_network_is_a_small_initialisation_with_weight_decay_and_momentum() -> None:

@@ -17,7 +17,7 @@ import xarray as xr
 
 from overalign.engine import run_all
 from overalign.errors import ProblemError, RunError
-from overalign.executors import ExecutorKind, open_executor
+from overalign.executors import ExecutorKind, open_executor, threads_of_a_worker
 from overalign.records import Config, RunFolder
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -98,6 +98,18 @@ def test_threads_that_the_user_chose_are_kept(monkeypatch: pytest.MonkeyPatch) -
         assert executor.submit(os.getenv, "MKL_NUM_THREADS").result() == "1"
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("value", "threads"), [(None, 1), ("3", 3), ("4,2", 4), ("0", 1), ("many", 1)]
+)
+def test_what_a_worker_will_have_is_known(
+    value: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert threads_of_a_worker("OMP_NUM_THREADS") == threads
 
 
 SWEEP = """

@@ -12,30 +12,34 @@ from functools import partial
 import msgspec
 import torch
 
+from ..executors import threads_of_a_worker
 from .course import Course, Setup
-from .images import ImageData, read_images
+from .images import ImageData, Images, read_images
 from .learners import why_not_stackable
 from .ledger import Ledger
 from .models import build_model
 from .settings import Cell, Group, Sweep
 from .training import train
 
-__all__ = ["epoch_seconds", "stack_size"]
+__all__ = ["as_in_a_worker", "epoch_seconds", "stack_size"]
 
-_STEPS = 4  # of the shortened epoch that is timed
+_STEPS = 8  # of the shortened epoch that is timed
 _WARM_UP = 2
 _ROUNDS = 1000
 _LARGEST = 2**26  # weights of a stack; gradients and activations come on top
-_WORTH = 0.95  # a stack must take less than this part of the time one by one
+# A stack must take less than this part of the time one by one. Where the gain is small, arithmetic
+# takes the time, and workers that run beside each other share caches that a stack wants more of.
+_WORTH = 0.8
 
 
-def stack_size(settings: Sweep, seconds: float = 2.0, workers: int = 2) -> int:
+def stack_size(settings: Sweep, seconds: float = 2.0, workers: int = 1) -> int:
     """How many cells of a sweep to train in one stack, so that it ends soonest.
 
-    Short epochs, evaluation included, of one network and of stacks of all cells, of half of them,
-    and so on, are timed in turn on one thread; the shortest of each counts. Stacks so large that
-    workers would have nothing to do are slower in all, and lose. A network too slow to time its
-    stacks is not stacked: it spends its time on arithmetic, which a stack does not shorten.
+    Short epochs and their share of the evaluations, of one network and of stacks of all cells, of
+    half of them, and so on, are timed in turn, with the threads of a worker; the shortest of each
+    counts. Stacks so large that workers would have nothing to do are slower in all, and lose; so do
+    those that are not clearly faster than one network after the other. A network too slow to time
+    its stacks is not stacked: it spends its time on arithmetic, which a stack does not shorten.
 
     Parameters
     ----------
@@ -44,8 +48,7 @@ def stack_size(settings: Sweep, seconds: float = 2.0, workers: int = 2) -> int:
     seconds : float
         For timing.
     workers : int
-        Processes that share the groups, each with one thread. On a card they wait for each other,
-        and count as one.
+        Processes that share the groups. On a card they wait for each other, and count as one.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def stack_size(settings: Sweep, seconds: float = 2.0, workers: int = 2) -> int:
     """
     cells = len(settings.cells)
     setup = _short_setup(settings)
-    if cells == 1 or why_not_stackable(setup.template):
+    if cells == 1 or why_not_stackable(setup.template, setup.inputs(setup.sets["train"].x[:2])):
         return 1
     weights = sum(parameter.numel() for parameter in setup.template.parameters())
     sizes = [1, *(size for size in _halved(cells) if size * weights <= _LARGEST)]
@@ -95,12 +98,24 @@ def epoch_seconds(group: Group) -> float:
     """
     data = read_images(group.task, group.seed)
     make_model = partial(build_model, group.architecture, data.shape, data.classes)
-    with _one_thread():
+    with as_in_a_worker():
         for epochs in (1, 2):
             began = time.perf_counter()
             training = msgspec.structs.replace(group.training, epochs=epochs, evaluate_every=1)
             train(make_model, data, group.cells, training, group.seed, measure=False)
     return (time.perf_counter() - began) / epochs
+
+
+@contextmanager
+def as_in_a_worker() -> Iterator[None]:
+    """Give torch as many threads as it has in a worker, and back what it had."""
+    decides = "MKL_NUM_THREADS" if torch._C.has_mkl else "OMP_NUM_THREADS"
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads_of_a_worker(decides))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _halved(count: int) -> Iterator[int]:
@@ -128,47 +143,39 @@ def _short_setup(settings: Sweep) -> Setup:
 
 
 def _shortened(data: ImageData, images: int) -> ImageData:
-    """So many training images, and as large a part of the test images."""
-    held_out = math.ceil(len(data.test) * images / len(data.train))
-    return replace(
-        data,
-        train=data.train.subset(torch.arange(images)),
-        test=data.test.subset(torch.arange(held_out)),
-        validation=None,
-    )
+    """So many training images, and as large a part of the others."""
+
+    def part(of: Images) -> Images:
+        return of.subset(torch.arange(math.ceil(len(of) * images / len(data.train))))
+
+    validation = None if data.validation is None else part(data.validation)
+    return replace(data, train=part(data.train), test=part(data.test), validation=validation)
 
 
 def _times(setup: Setup, sizes: Sequence[int], seconds: float) -> dict[int, float]:
     """Seconds of a short epoch for stacks of these sizes; infinite where none was timed."""
+    every = setup.training.evaluate_every
+    # looked at when told to, and at no other time
+    training = msgspec.structs.replace(setup.training, evaluate_every=setup.training.epochs)
+    setup = replace(setup, training=training)
     courses = {
-        size: Course(setup, Ledger(setup.cells, setup.training, False), range(size))
+        size: Course(setup, Ledger(setup.cells, training, "validation" in setup.sets), range(size))
         for size in sizes
     }
-    shortest = dict.fromkeys(sizes, math.inf)
+    trained, looked = (dict.fromkeys(sizes, math.inf) for _ in range(2))
 
     def advance(size: int) -> None:
-        start = time.perf_counter()
-        courses[size].advance()
-        shortest[size] = min(shortest[size], time.perf_counter() - start)
+        for shortest, do in ((trained, courses[size].advance), (looked, courses[size].look)):
+            start = time.perf_counter()
+            do()
+            shortest[size] = min(shortest[size], time.perf_counter() - start)
 
     began = time.perf_counter()
-    with _one_thread():
+    with as_in_a_worker():
         for _ in range(_WARM_UP):
             advance(1)
-        if shortest[1] * sum(sizes) > seconds:
-            return shortest
-        while time.perf_counter() - began < seconds and courses[1].epoch < _ROUNDS:
-            for size in sizes:
-                advance(size)
-    return shortest
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """As in a worker."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        if (trained[1] + looked[1]) * sum(sizes) <= seconds:
+            while time.perf_counter() - began < seconds and courses[1].epoch < _ROUNDS:
+                for size in sizes:
+                    advance(size)
+    return {size: trained[size] + looked[size] / every for size in sizes}

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from ..errors import ProblemError
 from .scaling import Centered, Paired
 
 __all__ = ["Alone", "Learner", "Stacked", "learner_of", "why_not_stackable"]
 
 Parameters: TypeAlias = dict[str, Tensor]
+
+_ROUNDING = 1e-2  # relative; convolutions on a card round to three digits
 
 
 class Learner(Protocol):
@@ -193,30 +194,25 @@ def learner_of(module: nn.Module, count: int) -> Learner:
     ----------
     module : nn.Module
     count : int
+        One, unless `why_not_stackable` has nothing against more.
 
     Returns
     -------
     Learner
-
-    Raises
-    ------
-    ProblemError
-        More than one, of a module that cannot be stacked.
     """
-    if count == 1:
-        return Alone(copy.deepcopy(module))
-    reason = why_not_stackable(module)
-    if reason:
-        raise ProblemError(f"these networks cannot be stacked: {reason}. Train them one by one")
-    return Stacked(module, count)
+    return Alone(copy.deepcopy(module)) if count == 1 else Stacked(module, count)
 
 
-def why_not_stackable(module: nn.Module) -> str:
+def why_not_stackable(module: nn.Module, x: Tensor) -> str:
     """What keeps networks from being trained in a stack; empty if nothing does.
+
+    Two of them are tried: what is stacked must compute what it computes alone.
 
     Parameters
     ----------
     module : nn.Module
+    x : Tensor
+        Some inputs, to try; [batch, ...].
 
     Returns
     -------
@@ -239,7 +235,29 @@ def why_not_stackable(module: nn.Module) -> str:
     for name, buffer in module.named_buffers():
         if id(buffer) not in constant:
             return f"'{name}' is a buffer, which a stack would share"
-    return ""
+    try:
+        differs = _differs_in_a_stack(module, x)
+    except Exception as error:  # of anybody's module, or of torch about it
+        return f"a stack of two fails ({type(error).__name__}: {error})"
+    return "in a stack of two they compute something else than alone" if differs else ""
+
+
+def _differs_in_a_stack(module: nn.Module, x: Tensor) -> bool:
+    """Whether outputs in evaluation or losses in training are others, by more than rounding."""
+    stack = Stacked(copy.deepcopy(module), 2)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in stack.parameters:  # else twins, and what is centred, say nothing
+            parameter.mul_(torch.rand(parameter.shape, generator=generator).to(parameter) + 0.5)
+    alone = Alone(stack.module(1))
+    for many, one in zip(_outputs_and_losses(stack, x), _outputs_and_losses(alone, x), strict=True):
+        if not (many[1] - one[0]).abs().max() <= _ROUNDING * one[0].abs().max():
+            return True
+    return False
+
+
+def _outputs_and_losses(learner: Learner, x: Tensor) -> tuple[Tensor, Tensor]:
+    return learner.outputs(x), learner.gradients(x, lambda f: f.square().mean((1, 2)))[0]
 
 
 # ---------------------------------------------------------------- how a stack computes
@@ -281,9 +299,9 @@ def _by_vmap(module: nn.Module) -> Forward:
 
 def _by_products(module: nn.Module) -> Forward | None:
     """A chain of `Flatten`, `Linear` and `ReLU`; None for anything else."""
-    if type(module) is not nn.Sequential:
+    if type(module) is not nn.Sequential or not all(map(_is_plain, module.modules())):
         return None
-    layers = [(name, type(layer)) for name, layer in module.named_children()]
+    layers = [(name, type(layer)) for name, layer in module._modules.items()]  # one may come twice
     kinds = [kind for _, kind in layers]
     if set(kinds) - {nn.Flatten, nn.Linear, nn.ReLU} or nn.Flatten in kinds[1:]:
         return None
@@ -302,6 +320,18 @@ def _by_products(module: nn.Module) -> Forward | None:
         return x
 
     return forward
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether nothing was hung on a module that changes what its class does."""
+    hooks = (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+        module._backward_pre_hooks,
+        module._backward_hooks,
+    )
+    own = {name for name, _ in module.named_parameters(recurse=False)}
+    return not any(hooks) and own <= {"weight", "bias"}
 
 
 class _StackedLinear(torch.autograd.Function):

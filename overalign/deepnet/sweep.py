@@ -9,9 +9,11 @@ asked for more of them later; nor on where the data files lie, so they can be mo
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +36,7 @@ from ..records import (
     versions,
     write_config,
 )
-from .calibration import stack_size
+from .calibration import as_in_a_worker, stack_size
 from .course import require_device
 from .images import data_digest
 from .runs import run_group
@@ -66,7 +68,7 @@ def plan(
     folder: StrPath | None = None,
     *,
     stack: int | None = None,
-    workers: int = 2,
+    workers: int = 1,
 ) -> tuple[Group, ...]:
     """The groups of a sweep, in the order in which they are begun.
 
@@ -104,6 +106,8 @@ def plan(
     settings.check()
     if stack is not None and stack < 1:
         raise ProblemError(f"stack is {stack}, expected a whole number >= 1")
+    if workers < 1:
+        raise ProblemError(f"workers is {workers}, expected a whole number >= 1")
     digest = data_digest(settings.task)
     cells = settings.cells
     stack = None if stack is None else min(stack, len(cells))
@@ -228,7 +232,7 @@ def run_sweep(
     *,
     executor: Executor | None = None,
     stack: int | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     progress: Callable[[int, int, int], None] | None = None,
     on_end: Callable[[RunFolder[Group]], None] | None = None,
     retries: int = 0,
@@ -246,9 +250,11 @@ def run_sweep(
         again. Nothing is kept unless given.
     executor : concurrent.futures.Executor, optional
         Runs the groups, as `overalign.executors.open_executor` gives it; one after another, here,
-        unless given.
-    stack, workers : int, optional
+        unless given, while torch has as many threads as it would have in a worker.
+    stack : int, optional
         As in `plan`.
+    workers : int, optional
+        As in `plan`; unless given one without an executor, else one for each core.
     progress, on_end, retries, retry_failed, on_error
         Of groups, as in `overalign.engine.run_all`.
 
@@ -261,9 +267,8 @@ def run_sweep(
         the data are, files by their digest, and ``settings`` is without their place. Groups that
         failed, or whose data could not be read, have outcome "FAILED", the error as reason, and no
         numbers. The same settings and stack (attribute ``stack``; kept in plan.json) give the same
-        table to the last bit, however often the sweep was interrupted, on one machine and with one
-        number of threads for each worker: `open_executor` gives one to processes and dask,
-        "inline" has torch's own number.
+        table to the last bit, however often the sweep was interrupted, on one machine, with any
+        executor of `open_executor` whose workers run on it.
 
     Raises
     ------
@@ -309,6 +314,8 @@ def run_sweep(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror or error})") from error
     with locked(place):
+        if workers is None:
+            workers = 1 if executor is None else os.cpu_count() or 1
         groups = plan(settings, place, stack=stack, workers=workers)
         _require_device(settings, groups, place, executor)
         _keep_plan(settings, groups, place)
@@ -321,17 +328,18 @@ def run_sweep(
                 on_end(run)
 
         try:
-            run_all(
-                groups,
-                partial(run_group, root=root),
-                root,
-                executor=executor,
-                progress=progress,
-                on_end=note,
-                retries=retries,
-                retry_failed=retry_failed,
-                on_error=on_error,
-            )
+            with as_in_a_worker() if executor is None else nullcontext():
+                run_all(
+                    groups,
+                    partial(run_group, root=root),
+                    root,
+                    executor=executor,
+                    progress=progress,
+                    on_end=note,
+                    retries=retries,
+                    retry_failed=retry_failed,
+                    on_error=on_error,
+                )
         except OutputError:
             raise
         except OveralignError:  # the folders of those that failed hold why

@@ -7,6 +7,7 @@ it has ended by itself; what is left of the stack goes on.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ..errors import ProblemError
 from .checkpoints import Checkpoint
 from .course import Course, Setup
 from .images import ImageData
@@ -83,8 +85,8 @@ def train(
     Raises
     ------
     ProblemError
-        No such device; networks that cannot be stacked; vectors that are to be augmented; or a
-        step size that is not finite.
+        No such device; networks that cannot be copied, or not be stacked where that is asked for;
+        vectors that are to be augmented; or a step size that is not finite.
     OutputError
         The checkpoint cannot be written, or is one of another training.
 
@@ -107,10 +109,8 @@ def train(
     (('cell',), ('cell', 'epoch'))
     """
     setup = Setup.of(make_model, data, cells, training, seed)
-    if stacked is None:
-        stacked = not why_not_stackable(setup.template)
-    numbers = range(len(cells))
-    parts = [list(numbers)] if stacked else [[number] for number in numbers]
+    _require_copies(setup.template)
+    parts = _parts(setup, stacked)
     ledger = Ledger(cells, training, data.validation is not None)
     mechanism = Mechanism(setup.template, setup.data, seed) if measure else None
     record = _Record(checkpoint, ledger, setup.identity(parts, measure=measure))
@@ -128,6 +128,28 @@ def train(
             record.keep(course)
     record.close()
     return ledger.dataset()
+
+
+def _require_copies(module: nn.Module) -> None:
+    try:
+        copy.deepcopy(module)
+    except RuntimeError as error:  # of torch, which copies no tensor that was computed
+        raise ProblemError(
+            f"the network cannot be copied ({error}). Every cell starts from a copy: let the "
+            "network hold parameters and buffers only (of the weight_norm of torch.nn.utils take "
+            "that in its parametrizations)"
+        ) from error
+
+
+def _parts(setup: Setup, stacked: bool | None) -> list[list[int]]:
+    """Numbers of the cells that are trained together."""
+    numbers = list(range(len(setup.cells)))
+    if stacked is False or len(numbers) == 1:
+        return [[number] for number in numbers]
+    reason = why_not_stackable(setup.template, setup.inputs(setup.sets["train"].x[:2]))
+    if reason and stacked:
+        raise ProblemError(f"these networks cannot be stacked: {reason}. Train them one by one")
+    return [[number] for number in numbers] if reason else [numbers]
 
 
 @dataclass(frozen=True)
