@@ -146,6 +146,17 @@ def table(study: str, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def sweep_at(dimension: int, run: Any, rows: list[dict[str, str]]) -> Any:
+    """The recorded table of one effective dimension."""
+    key = "effective_dimension"
+    mine = [
+        {name: value for name, value in row.items() if name != key}
+        for row in rows
+        if row[key] == str(dimension)
+    ]
+    return run.u_curves.table_of(mine, run.settings_at(dimension, run.FULL))
+
+
 def judged_again(study: str) -> list[Any]:
     """The criteria, from the recorded tables alone."""
     run = importlib.import_module(f"validation.{study}.run")
@@ -156,6 +167,14 @@ def judged_again(study: str) -> list[Any]:
         settings = shared.settings_of(study)
         runs = shared.table_of(table(study, "runs"), settings)
         return list(shared.judge(runs, settings))
+    if study == "effective_dimension":
+        gains = [
+            run.gain_of_seeds(sweep_at(dimension, run, table(study, "runs")))
+            for dimension in run.FULL.dimensions
+        ]
+        measured = read(ROOT / "validation" / study / "results")["measured"]
+        estimates = [measured[str(d)]["estimated_dimension"][0] for d in run.FULL.dimensions]
+        return list(run.judge(gains, estimates, run.FULL))
     if study == "where_bounds_speak":
         return list(run.judge(table(study, "statements"), table(study, "problems"), run.FULL))
     errors = read(ROOT / "validation" / study / "results")["measured"]["errors"]
@@ -166,7 +185,7 @@ def judged_again(study: str) -> list[Any]:
     "study",
     [
         *("certified_signs", "statements_under_attack", "where_bounds_speak"),
-        *("u_curve_synthetic", "u_curve_digits"),
+        *("u_curve_synthetic", "u_curve_digits", "effective_dimension"),
     ],
 )
 def test_verdicts_follow_from_the_recorded_tables(
@@ -208,3 +227,102 @@ def test_an_incomplete_record_is_seen(change: dict[str, Any], expected: str) -> 
     }
     assert not list(objections(sound, study))
     assert any(expected in line for line in objections(sound | change, study))
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the studies of real training share."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("validation.u_curves")
+
+
+def test_nothing_holds_of_a_sweep_that_trained_nothing(shared: Any) -> None:
+    settings = shared.settings_of("u_curve_digits")
+    rows = [row | {"outcome": "BUDGET"} for row in table("u_curve_digits", "runs")]
+    found = shared.judge(shared.table_of(rows, settings), settings)
+    assert [each.line for each in found] == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert {each.verdict for each in found} == {"INCONCLUSIVE"}
+
+
+@pytest.mark.parametrize(
+    ("p_value", "pairs", "judgement", "expected"),
+    [
+        (0.004, 8, "HOLDS", "FAILS"),
+        (0.3, 8, "INCONCLUSIVE", "HOLDS"),
+        (float("nan"), 8, "FAILS", "HOLDS"),  # c* is the end itself
+        (float("nan"), 6, "INCONCLUSIVE", "INCONCLUSIVE"),
+    ],
+)
+def test_a_control_that_could_show_no_dip_says_nothing(
+    p_value: float, pairs: int, judgement: str, expected: str, shared: Any
+) -> None:
+    side = shared.Side(
+        -12.0, 0.0, -0.01, 0.01, p_value, pairs, 0, shared.Judgement[judgement], "as given"
+    )
+    assert shared.no_dip("C3", "control", side).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("stopped", "best", "expected"),
+    [
+        (-2.0, 0.0, "HOLDS"),
+        (-4.0, 0.0, "INCONCLUSIVE"),
+        (2.0, -4.0, "FAILS"),
+        (float("nan"), 0.0, "INCONCLUSIVE"),
+        (0.0, float("nan"), "INCONCLUSIVE"),
+        (float("nan"), float("nan"), "INCONCLUSIVE"),
+    ],
+)
+def test_two_best_multipliers_are_compared_if_both_are_known(
+    stopped: float, best: float, expected: str, shared: Any
+) -> None:
+    assert shared.same_best("C6", stopped, best, (-4.0, -2.0, 0.0, 2.0)).verdict == expected
+
+
+def test_a_group_done_again_after_a_kill_is_seen(shared: Any) -> None:
+    run = importlib.import_module("validation.sweep_resume.run")
+    groups = [Path(name) for name in "abcd"]
+    later = dict.fromkeys(groups[:3], 1)
+    assert not run.done_again(dict.fromkeys(groups[:2], 1), later)
+    assert run.done_again({groups[0]: 1, groups[1]: 0, groups[3]: 1}, later) == {
+        groups[1],
+        groups[3],
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_ids": []},
+        {"training_images": 1999},
+        {"training_rows_sha256": None},
+        {"test_rows_sha256": None},
+        {"md5": {"train": "0", "test": "0", "meta": "0"}},
+    ],
+)
+def test_a_record_of_images_holds_what_its_line_names(change: dict[str, Any], shared: Any) -> None:
+    run = importlib.import_module("validation.cifar100_cpu.run")
+    sound = {
+        "class_ids": list(range(10)),
+        "training_images": 2000,
+        "training_rows_sha256": "0",
+        "test_rows_sha256": "0",
+    }
+    md5 = change.get("md5", run.ARCHIVE.files)
+    assert run.is_complete(sound, run.ARCHIVE.files)
+    assert not run.is_complete(sound | change, md5)
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_run_that_is_begun_twice_is_counted(
+    calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    run = importlib.import_module("validation.engine_overhead.run")
+    marked = run.marked
+
+    def work(group: Any, marks: Path) -> Any:
+        return [marked(group, marks) for _ in range(calls)][-1]
+
+    monkeypatch.setattr(run, "marked", work)
+    assert run.time_runs("inline", 3, tmp_path / "inline")["each_once"] == int(calls == 1)

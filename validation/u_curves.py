@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from overalign.deepnet.settings import Sweep
 from overalign.deepnet.statistics import (
+    FEWEST_PAIRS,
     SIGNIFICANCE,
     SMALLEST_DIP,
     Side,
@@ -128,8 +129,10 @@ def dip(line: str, name: str, side: Side) -> Criterion:
 
 
 def no_dip(line: str, name: str, side: Side) -> Criterion:
-    """The control: a dip that is found FAILS."""
+    """The control: a dip that is found FAILS; with too few pairs to find one nothing is known."""
     verdict: common.Verdict = "FAILS" if side.judgement is Judgement.HOLDS else "HOLDS"
+    if side.pairs < FEWEST_PAIRS:
+        verdict = "INCONCLUSIVE"
     statement = f"{name}: p, which must not be below"
     return Criterion(line, statement, side.p_value, (side.low, side.high), SIGNIFICANCE, verdict)
 
@@ -181,11 +184,17 @@ def judge(table: xr.Dataset, settings: Sweep) -> list[Criterion]:
     what = "rank correlation of log c with the alignment of the tangent kernel"
     lines.append(common.at_least("C5", what, value, 0.5, (low, high)))
     stopped = u_curve(table, "validation_risk_stop_test_accuracy").log2_best
-    places = np.searchsorted(settings.log2_output_multipliers, [stopped, curve.log2_best])
-    steps = abs(int(places[0] - places[1]))
+    return [*lines, same_best("C6", stopped, curve.log2_best, settings.log2_output_multipliers)]
+
+
+def same_best(line: str, stopped: float, best: float, log2_c: Sequence[float]) -> Criterion:
+    """Whether the least validation risk and the stop have the same c*; without either, unknown."""
+    steps = math.nan
+    if math.isfinite(stopped) and math.isfinite(best):
+        steps = float(np.abs(np.diff(np.searchsorted(log2_c, [stopped, best]))).item())
     verdict: common.Verdict = "HOLDS" if steps <= 1 else "FAILS" if steps > 2 else "INCONCLUSIVE"
     what = "steps of the grid between c* at the stop and at the least validation risk"
-    return [*lines, Criterion("C6", what, steps, None, 1, verdict)]
+    return Criterion(line, what, steps, None, 1, verdict)
 
 
 def judge_size(line: str, table: xr.Dataset, settings: Sweep) -> list[Criterion]:

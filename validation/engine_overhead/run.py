@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -54,21 +56,24 @@ def trivial(group: Group) -> xr.Dataset:
     return xr.Dataset({"accuracy": ("cell", [0.5, float(group.seed)])})
 
 
+def marked(group: Group, marks: Path) -> xr.Dataset:
+    """The work of a run, which leaves a line whenever it begins, in whatever process."""
+    file = os.open(marks, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{group.seed}\n".encode())  # one call, so that lines are not mixed
+    os.close(file)
+    return trivial(group)
+
+
 def time_runs(kind: ExecutorKind, count: int, root: Path) -> dict[str, Any]:
     """Do runs that are not there yet."""
+    marks = root.with_suffix(".begun")
     began = time.perf_counter()
     with open_executor(kind, WORKERS) as executor:
-        ended: list[str] = []
-        runs = run_all(
-            groups(count),
-            trivial,
-            root,
-            executor=executor,
-            on_end=lambda run: ended.append(run.path.name),
-        )
+        runs = run_all(groups(count), partial(marked, marks=marks), root, executor=executor)
     seconds = time.perf_counter() - began
     finished = sum(run.state == "finished" for run in runs)
-    once = finished == count == len(set(ended)) == len(ended)
+    begun = sorted(map(int, marks.read_text("utf-8").split()))
+    once = finished == count and begun == list(range(count))
     return {"what": kind, "runs": count, "seconds": seconds, "each_once": int(once)}
 
 
@@ -136,8 +141,15 @@ def time_table(count: int, folder: Path) -> dict[str, Any]:
     planned = plan(settings, stack=len(settings.cells))
     result = run_group(planned[0])
     run_all(planned, lambda group: result, folder / "runs")
+    before = statuses(folder)
     seconds, missing = in_fresh_process("tabulate", count, folder)
-    return {"what": "table", "runs": count, "seconds": seconds, "each_once": int(not missing)}
+    once = not missing and statuses(folder) == before
+    return {"what": "table", "runs": count, "seconds": seconds, "each_once": int(once)}
+
+
+def statuses(folder: Path) -> dict[Path, int]:
+    """Groups of a sweep, with the moments at which they were finished."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/status.json")}
 
 
 def judge(rows: list[dict[str, Any]]) -> list[Criterion]:

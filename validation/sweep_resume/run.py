@@ -53,6 +53,11 @@ def statuses(output: Path) -> Stamps:
     return {path: path.stat().st_mtime_ns for path in output.glob("runs/*/status.json")}
 
 
+def done_again(earlier: Stamps, later: Stamps) -> set[Path]:
+    """Groups that were finished earlier, and whose status is another one later, or gone."""
+    return {path for path, moment in earlier.items() if later.get(path) != moment}
+
+
 def stamps(output: Path) -> Stamps:
     """All files, with the moments of their last change; one may vanish meanwhile."""
     found: Stamps = {}
@@ -105,25 +110,25 @@ def disturb(kind: str, output: Path, delay: float, random: np.random.Generator) 
     if sweep.poll() is not None or not workers:
         finish(sweep)
         return {"kind": kind, "mid_sweep": 0}
-    finished = len(statuses(output))
+    at_kill = statuses(output)
     os.kill(sweep.pid if kind == "parent" else int(random.choice(workers)), signal.SIGKILL)
     code = finish(sweep)
     time.sleep(GRACE)
     before = stamps(output)
     time.sleep(WATCH - GRACE)
     changed = len(before.items() ^ stamps(output).items())
-    kept = statuses(output)
+    at_resume = statuses(output)
     resumed = finish(start(output, "--resume", "--executor", executor, "--workers", "2"))
     again = statuses(output)
     return {
         "kind": kind,
-        "mid_sweep": int(0 < finished < GROUPS),
+        "mid_sweep": int(0 < len(at_kill) < GROUPS),
         "delay": delay,
-        "finished_at_kill": finished,
-        "finished_at_resume": len(kept),
+        "finished_at_kill": len(at_kill),
+        "finished_at_resume": len(at_resume),
         "exit_code": code,
         "resume_exit_code": resumed,
-        "repeated": len(kept.items() - again.items()),
+        "repeated": len(done_again(at_kill, again) | done_again(at_resume, again)),
         "missing": GROUPS - len(again),
         "changed_later": changed,
     }
