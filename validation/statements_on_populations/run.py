@@ -18,6 +18,7 @@ from validation import common
 from validation.common import Criterion
 
 FIRST_SEED = 1000
+LEAST_SHOWN = 1e-7  # tightness in the figure
 
 
 class Group(NamedTuple):
@@ -139,10 +140,10 @@ def tightest(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
-def figure(results: Path) -> Any:
+def draw(results: Path) -> Any:
     """Tightness of every statement on every population, from median to largest."""
     rows = common.read_rows(results / "statements.csv")
-    drawing, axes = common.new_figure(1, 1, 6.75, 5.4)
+    figure, axes = common.new_figure(1, 1, 6.75, 5.4)
     ax = axes[0, 0]
     colours = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE)
     for k, (population, colour) in enumerate(zip(QUICK_POPULATIONS, colours, strict=True)):
@@ -152,20 +153,26 @@ def figure(results: Path) -> Any:
             np.array([mine[name][key] for name in NAMES], dtype=float)
             for key in ("median_tightness", "largest_tightness")
         ]
-        ax.hlines(y, *ends, color=colour, linewidth=1.0)
-        ax.plot(ends[0], y, "os^D"[k], color=colour, markersize=3.2, label=population)
-        ax.plot(ends[1], y, "|", color=colour, markersize=6)
+        shown = ends[0] >= LEAST_SHOWN
+        ax.hlines(y[shown], *(end[shown] for end in ends), color=colour, linewidth=1.0)
+        ax.plot(ends[0][shown], y[shown], "os^D"[k], color=colour, markersize=3.2, label=population)
+        ax.plot(ends[1][shown], y[shown], "|", color=colour, markersize=6)
+        for height, median in zip(y, ends[0], strict=True):
+            if median < LEAST_SHOWN:
+                far = f"$\\leftarrow 10^{{{np.log10(median):.0f}}}$"
+                at = 1.2 * LEAST_SHOWN * 5**k  # side by side
+                ax.text(at, height, far, color=colour, va="center", fontsize=8)
     ax.axvline(1.0, color=style.BLACK, linewidth=0.8)
     claims = {name: group.claim for group in GROUPS.values() for name in group.statements}
     names = [f"{name.replace('_', ' ')} ({claims[name]})" for name in NAMES]
     ax.set_yticks(range(len(NAMES)), names)
-    ax.set(xscale="log", ylim=(len(NAMES) - 0.5, -0.5))
+    ax.set(xscale="log", xlim=(LEAST_SHOWN, 1.5), ylim=(len(NAMES) - 0.5, -0.5))
     ax.set_xlabel("tightness: smaller over larger side (marker: median; bar: largest of the runs)")
-    ax.legend(loc="upper left", title="population")
-    return drawing
+    ax.legend(loc="upper left", bbox_to_anchor=(0.02, 1.0), title="population")
+    return figure
 
 
-FIGURES: common.Figures = {"figure.png": figure}
+FIGURES: common.Figures = {"figure.png": draw}
 
 
 def main() -> None:
