@@ -1,6 +1,5 @@
 """Statistics of sweeps: no dip where there is none, and one where it was planted."""
 
-import itertools
 import json
 import math
 import subprocess
@@ -13,7 +12,6 @@ from sweep_tables import GRID, planted_u, sweep_table
 
 import overalign as oa
 from overalign.deepnet.statistics import (
-    _sign_flip_p_value,
     control,
     dispersion,
     gain,
@@ -25,26 +23,6 @@ from overalign.deepnet.statistics import (
 HOLDS, FAILS = oa.Judgement.HOLDS, oa.Judgement.FAILS
 INCONCLUSIVE, OUT_OF_SCOPE = oa.Judgement.INCONCLUSIVE, oa.Judgement.OUT_OF_SCOPE
 BOTH = ("given", "linear_teacher")
-
-
-# ---------------------------------------------------------------------------- permutations
-
-
-@pytest.mark.parametrize("pairs", [7, 10])
-def test_p_values_agree_with_brute_force(pairs: int) -> None:
-    differences = np.random.default_rng(pairs).normal(0.3, 1.0, pairs).round(1)  # with ties
-    means = [np.mean(s * differences) for s in itertools.product([1, -1], repeat=pairs)]
-    expected = np.mean(np.array(means) >= differences.mean() - 1e-12)
-    assert _sign_flip_p_value(differences, 0) == pytest.approx(expected, abs=1e-15)
-
-
-def test_many_pairs_are_sampled_with_the_seed() -> None:
-    differences = np.random.default_rng(0).normal(0.4, 1.0, 30)
-    first, again, other = (_sign_flip_p_value(differences, seed) for seed in (1, 1, 2))
-    assert first == again != other
-    # for so many pairs the test is close to Student's
-    expected = scipy.stats.ttest_1samp(differences, 0.0, alternative="greater").pvalue
-    assert first == pytest.approx(expected, rel=0.15)
 
 
 # --------------------------------------------------------------------------- error rates

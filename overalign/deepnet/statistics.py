@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ProblemError
-from ..optimum import over_sets
+from ..inference import LEVEL, mean, sign_flip
 from ..verdicts import Judgement
 from .ledger import OUTCOMES
 
@@ -49,8 +49,6 @@ FloatArray: TypeAlias = NDArray[np.float64]
 SIGNIFICANCE = 0.01  # of the test of one side
 FEWEST_PAIRS = 7  # the smallest p of the test with k pairs is 2^-k
 SMALLEST_DIP = 0.01  # an accuracy: where a dip of a point is ruled out there is none
-LEVEL = 0.95  # of every interval
-SIGN_FLIPS = 2**17  # all of them up to 17 pairs, else so many random ones
 CONTROL = "linear_teacher"
 
 
@@ -229,16 +227,22 @@ class Side:
     judgement: Judgement
     reason: str
 
-    def __str__(self) -> str:
-        text = f"{self.judgement.value} ({self.reason})"
+    @property
+    def evidence(self) -> str:
+        """What was measured, in words; empty where nothing was."""
+        words = []
         if math.isfinite(self.p_value):
-            text += (
-                f": {_power(self.log2_end)} is {_points(self.difference, self.low, self.high)} "
+            words.append(
+                f"{_power(self.log2_end)} is {_points(self.difference, self.low, self.high)} "
                 f"lower, p = {self.p_value:.2g}"
             )
         if self.left_out:
-            text += f"; {self.left_out} c beyond it left out, where runs missed their target"
-        return text
+            words.append(f"{self.left_out} c beyond it left out, where runs missed their target")
+        return "; ".join(words)
+
+    def __str__(self) -> str:
+        text = f"{self.judgement.value} ({self.reason})"
+        return f"{text}: {self.evidence}" if self.evidence else text
 
 
 @dataclass(frozen=True)
@@ -324,7 +328,7 @@ def u_curve(
     learning_rate : float, optional
         One of the table; the best at each c unless given.
     seed : int
-        Of the sign flips, where they are not enumerated (more than 17 pairs).
+        Of the sign flips, where they are not enumerated (more than 20 pairs).
 
     Returns
     -------
@@ -380,7 +384,7 @@ def _side(curves: _Curves, best: int, end: int, left_out: int, seed: int) -> Sid
     differences = curves.testing[:, best] - curves.testing[:, end]
     differences = differences[np.isfinite(differences)]
     pairs = differences.size
-    interval = _mean_interval(differences)
+    interval = mean(differences)
     p_value = math.nan
     if pairs < FEWEST_PAIRS:
         judgement = Judgement.INCONCLUSIVE
@@ -391,40 +395,16 @@ def _side(curves: _Curves, best: int, end: int, left_out: int, seed: int) -> Sid
     elif best == end:
         judgement, reason = Judgement.FAILS, "the best c is the end itself"
     else:
-        p_value = _sign_flip_p_value(differences, seed)
+        p_value = sign_flip(differences, seed=seed)
         if p_value < SIGNIFICANCE:
             judgement, reason = Judgement.HOLDS, "p < .01"
-        elif interval[2] < SMALLEST_DIP:
+        elif interval.high < SMALLEST_DIP:
             judgement, reason = Judgement.FAILS, "a dip of one point is ruled out"
         else:
             judgement, reason = Judgement.INCONCLUSIVE, "neither shown nor ruled out"
     if judgement is Judgement.FAILS and left_out:
         judgement, reason = Judgement.INCONCLUSIVE, f"{reason}, but a dip may be beyond the end"
     return Side(log2_end, *interval, p_value, pairs, left_out, judgement, reason)
-
-
-def _sign_flip_p_value(differences: FloatArray, seed: int) -> float:
-    """P(mean of the differences with random signs >= mean of the differences)."""
-    from scipy.stats import permutation_test
-
-    test = permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=SIGN_FLIPS,
-        batch=2**12,
-        rng=np.random.default_rng(seed),
-    )
-    return float(test.pvalue)
-
-
-def _mean_interval(values: FloatArray) -> tuple[float, float, float]:
-    """Mean and Student interval; the interval is not a number for fewer than two values."""
-    import xarray as xr
-
-    mean, low, high = over_sets(xr.DataArray(values, dims="set")).values
-    return float(mean), float(low), float(high)
 
 
 # ---------------------------------------------------------------- control, dispersion, gain
@@ -731,7 +711,7 @@ def gain(
     differences = curves.testing[:, best] - curves.testing[:, reference]
     differences = differences[np.isfinite(differences)]
     places = (float(curves.log2_c[best]), float(curves.log2_c[reference]))
-    return Gain(*_mean_interval(differences), *places, differences.size)
+    return Gain(*mean(differences), *places, differences.size)
 
 
 def summary(table: xr.Dataset) -> Iterator[str]:

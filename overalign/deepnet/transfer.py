@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ProblemError
+from ..inference import LEVEL, expanded_percentiles
 
 __all__ = [
     "RIVALS",
@@ -28,7 +29,6 @@ __all__ = [
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
-LEVEL = 0.95  # of every interval and of the joint region
 FEWEST_SEEDS = 3
 ROUNDING = 1e-9  # of exponents
 REACH = 2.0  # binary logarithms of c to either side of the highest point that make the parabola
@@ -194,12 +194,7 @@ class TransferLaw:
     @property
     def intervals(self) -> FloatArray:
         """95 % bootstrap intervals of a, b, e; [3, 2]."""
-        return np.array(
-            [
-                self._interval(each, at)
-                for each, at in zip(self.replicates.T, self.coefficients, strict=True)
-            ]
-        )
+        return np.array([expanded_percentiles(each, self.seeds) for each in self.replicates.T])
 
     def predict(self, n: float, width: float) -> Prediction:
         """The best output multiplier at a size.
@@ -215,8 +210,7 @@ class TransferLaw:
         """
         row = np.array([1.0, math.log2(n), math.log2(width)])
         value = float(row @ self.coefficients)
-        low, high = self._interval(self.replicates @ row, value)
-        return Prediction(value, low, high)
+        return Prediction(value, *expanded_percentiles(self.replicates @ row, self.seeds))
 
     def is_compatible(self, n_exponent: float, width_exponent: float) -> bool:
         """Whether a pair of exponents (b, e) lies in the joint 95 % region.
@@ -246,14 +240,6 @@ class TransferLaw:
     def compatible_rivals(self) -> tuple[str, ...]:
         """Names of the `RIVALS` in the joint region."""
         return tuple(name for name, pair in RIVALS.items() if self.is_compatible(*pair))
-
-    def _interval(self, replicates: FloatArray, value: float) -> tuple[float, float]:
-        from scipy.special import ndtr, stdtrit
-
-        quantile = float(stdtrit(self.seeds - 1, 0.5 + 0.5 * LEVEL))
-        tail = float(ndtr(-quantile * math.sqrt(self.seeds / (self.seeds - 1))))
-        low, high = np.quantile(replicates, [tail, 1.0 - tail])
-        return float(low), float(high)
 
     def __str__(self) -> str:
         (_, b, e), (_, of_b, of_e) = self.coefficients, self.intervals
