@@ -28,7 +28,7 @@ from overalign.deepnet.statistics import (
 )
 from overalign.deepnet.sweep import run_sweep
 from overalign.executors import open_executor
-from overalign.optimum import over_sets
+from overalign.inference import Estimate, mean
 from overalign.records import read_config
 from overalign.verdicts import Judgement
 from validation import common
@@ -144,13 +144,9 @@ def at(table: xr.Dataset, name: str, log2_c: float) -> xr.DataArray:
     return given[name].where(trained(given) & there).max("output_multiplier")
 
 
-def over_seeds(values: xr.DataArray) -> tuple[float, float, float]:
+def over_seeds(values: xr.DataArray) -> Estimate:
     """Mean, low, high of what is known."""
-    known = values.dropna("seed").rename(seed="set")
-    if not known.size:
-        return math.nan, math.nan, math.nan
-    mean, low, high = over_sets(known).values
-    return float(mean), float(low), float(high)
+    return mean(values.dropna("seed"))
 
 
 def rank_correlations(table: xr.Dataset, name: str) -> xr.DataArray:
