@@ -1,8 +1,4 @@
-"""Claims of the theory, the studies that decide them, and what the studies found.
-
-``validation/ledger.toml`` of a checkout names the claims; each is decided by some numbered lines of
-one study under ``validation/``, whose ``results/summary.json`` is the record.
-"""
+"""Claims, the lines of studies that decide them, and what is recorded about them."""
 
 from __future__ import annotations
 
@@ -14,20 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from .errors import ClaimError
-from .records import Config, config_from
-from .verdicts import Judgement
-
-__all__ = [
-    "Claim",
-    "Finding",
-    "Line",
-    "Tier",
-    "find_checkout",
-    "find_claims",
-    "read_ledger",
-    "recorded",
-]
+from ..errors import ClaimError
+from ..records import Config, config_from
+from ..verdicts import Judgement
 
 Provenance: TypeAlias = Literal["paper", "reconstructed", "ours"]
 Tier: TypeAlias = Literal["quick", "full"]
@@ -251,6 +236,11 @@ class Finding:
     folder: Path
 
     @property
+    def decisive(self) -> Line:
+        """The first of the lines with the worst verdict."""
+        return next(line for line in self.lines if line.verdict == self.miniature.name)
+
+    @property
     def miniature(self) -> Judgement:
         """The worst of the lines, whatever the claim needs."""
         return _worst(line.verdict for line in self.lines)
@@ -304,7 +294,7 @@ def finding(claim: Claim, tier: Tier, record: Path) -> Finding:
     ClaimError
         As `recorded`.
     """
-    summary = _read_summary(record)
+    summary = read_summary(record)
     lines = tuple(
         config_from(Line, _plain(entry), f"{record}, {entry.get('line')}")
         for entry in summary["criteria"]
@@ -334,7 +324,14 @@ def finding(claim: Claim, tier: Tier, record: Path) -> Finding:
     )
 
 
-def _read_summary(path: Path) -> dict[str, Any]:
+def read_summary(path: Path) -> dict[str, Any]:
+    """The record of a study.
+
+    Raises
+    ------
+    ClaimError
+        It cannot be read, or is something else.
+    """
     try:
         summary = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -379,7 +376,7 @@ def adjusted(findings: Mapping[str, Finding]) -> dict[str, Finding]:
 
 
 def _judged_together(found: Finding, comparisons: int) -> Judgement:
-    from .inference import Estimate, widened
+    from ..inference import Estimate, widened
 
     if found.judgement is Judgement.OUT_OF_SCOPE:
         return found.judgement
