@@ -35,6 +35,7 @@ Verdict = Literal["HOLDS", "FAILS", "INCONCLUSIVE"]
 # `FIGURES` of a study: the name of a file in results/, and what draws it from the tables there
 Figures = Mapping[str, Callable[[Path], Any]]
 DPI = 130
+BEGAN = time.monotonic()  # of the process, but for the imports
 
 # read with the import, so that it names what runs even when the files change meanwhile
 SOURCES = {
@@ -284,6 +285,7 @@ def record(
         "date": today(),
         "versions": versions(*packages),
         "hardware": hardware(),
+        "seconds": time.monotonic() - BEGAN,
         "settings": dict(settings),
         "measured": dict(measured),
         "criteria": [asdict(criterion) for criterion in criteria],

@@ -1,7 +1,8 @@
 """The command line: sweeps, flows, and the statements of the theory.
 
 Everything heavy is imported where it is used, so that ``overalign --help`` answers at once.
-Exit codes: 0 done, 1 a stop was not reached, 2 the request cannot be met, 130 interrupted.
+Exit codes: 0 done, 1 not all was reached (``COMMAND --help`` says what), 2 the request cannot be
+met, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..errors import OveralignError
 from ..records import read_config
 from ..ucurve import UCurve
 from .flow import FlowOptions, run_flow
+from .judge import JudgeOptions, run_judge
 from .shared import INTERRUPTED, NOT_REACHED, REFUSED
 from .statements import (
     CheckOptions,
@@ -32,20 +34,25 @@ from .statements import (
 )
 from .sweep import SweepOptions, report_sweep
 from .ucurve import UCurveOptions, report_ucurve
+from .verify import VerifyOptions, report_verify
 
 __all__ = [
     "CheckOptions",
     "FlowOptions",
+    "JudgeOptions",
     "SearchOptions",
     "ShowOptions",
     "StatementsOptions",
     "SweepOptions",
     "UCurveOptions",
+    "VerifyOptions",
     "main",
     "report_sweep",
     "report_ucurve",
+    "report_verify",
     "run_check",
     "run_flow",
+    "run_judge",
     "run_search",
     "run_show",
     "run_statements",
@@ -123,8 +130,10 @@ def _parsed(arguments: list[str], sweep: Sweep) -> Any:
 
 _COMMANDS: dict[type, Callable[[Any], int]] = {
     FlowOptions: run_flow,
+    VerifyOptions: report_verify,
     UCurveOptions: report_ucurve,
     SweepOptions: report_sweep,
+    JudgeOptions: run_judge,
     StatementsOptions: run_statements,
     ShowOptions: run_show,
     CheckOptions: run_check,
@@ -137,9 +146,11 @@ def _commands(arguments: list[str], sweep: Sweep) -> Any:
     single, sub = tyro.conf.FlagCreatePairsOff, tyro.conf.subcommand
     start = UCurveOptions(settings=_settings(arguments))
     return (
-        Annotated[UCurveOptions, sub("ucurve", default=start), single]
+        Annotated[VerifyOptions, sub("verify"), single]
+        | Annotated[UCurveOptions, sub("ucurve", default=start), single]
         # a flag of a file can be taken back on the command line: --bias and --no-bias
         | Annotated[SweepOptions, sub("sweep", default=SweepOptions(settings=sweep))]
+        | Annotated[JudgeOptions, sub("judge"), single]
         | Annotated[FlowOptions, sub("flow"), single]
         | Annotated[StatementsOptions, sub("statements"), single]
         | Annotated[ShowOptions, sub("show"), single]

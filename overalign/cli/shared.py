@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 REACHED, NOT_REACHED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
+VERDICT_STYLES = {
+    "HOLDS": "green",
+    "FAILS": "bold red",
+    "INCONCLUSIVE": "yellow",
+    "OUT_OF_SCOPE": "dim",
+}
+
 # Options that stand for "not given" with None show neither it nor a default.
 MaybeInt: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 MaybeFloat: TypeAlias = Annotated[

@@ -15,7 +15,7 @@ import tyro
 from rich.markup import escape
 
 from ..errors import ProblemError
-from .shared import NOT_REACHED, REACHED, MaybeFloat, MaybeText, interrupt_ends
+from .shared import NOT_REACHED, REACHED, VERDICT_STYLES, MaybeFloat, MaybeText, interrupt_ends
 
 if TYPE_CHECKING:
     from ..observation import Population, Problem
@@ -32,7 +32,6 @@ __all__ = [
     "run_statements",
 ]
 
-_STYLES = {"HOLDS": "green", "FAILS": "bold red", "INCONCLUSIVE": "yellow", "OUT_OF_SCOPE": "dim"}
 _OF_A_POPULATION = {
     *("alpha", "log_alpha", "n", "dimension", "width", "kappa", "sigma"),
     *("separability", "unconditioned", "eta"),
@@ -317,7 +316,7 @@ def _print_table(first: str, labels: list[str], tallies: list[Tally]) -> None:
         asked = f"{found.in_scope}/{sum(found.counts.values())}"
         how = [] if found.tightest is None else [found.tightest[1].evidence]
         why = "; ".join(how + ([f"{out}: {found.commonest_reason}"] if out else []))
-        verdict = f"[{_STYLES[judgement.name]}]{judgement.value:<12}[/]"
+        verdict = f"[{VERDICT_STYLES[judgement.name]}]{judgement.value:<12}[/]"
         numbers = f"{asked:>8} {found.points:>7} {tightest:>9}"
         console.print(f"{label:<{width}}  {verdict} {numbers}  {escape(why)}")
 
