@@ -40,7 +40,7 @@ LAYERS = [
     {"observation", "verdicts", "enclosure"},
     {"tables"},
     {"ucurve", "deepnet"},
-    {"statements"},
+    {"statements", "judge"},
     {"derivation", "checks"},
     {"claims"},
     {"testing"},
