@@ -31,7 +31,7 @@ ABOVE_FLOOR = 10.0
 IN_THE_LIMIT = tuple(
     f"angle_exponent_at_the_{place}" for place in ("window", "transient_time", "onset")
 )
-TIMES = {"T": "the window T", "T_class": "T_+", "onset": "the onset of fitting"}
+TIMES = {"T": "the window $T$", "T_class": "$T_+$", "onset": "the onset of fitting"}
 
 
 class Scope(NamedTuple):
