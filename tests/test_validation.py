@@ -146,17 +146,6 @@ def table(study: str, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def sweep_at(dimension: int, run: Any, rows: list[dict[str, str]]) -> Any:
-    """The recorded table of one effective dimension."""
-    key = "effective_dimension"
-    mine = [
-        {name: value for name, value in row.items() if name != key}
-        for row in rows
-        if row[key] == str(dimension)
-    ]
-    return run.u_curves.table_of(mine, run.settings_at(dimension, run.FULL))
-
-
 def judged_again(study: str) -> list[Any]:
     """The criteria, from the recorded tables alone."""
     run = importlib.import_module(f"validation.{study}.run")
@@ -169,7 +158,7 @@ def judged_again(study: str) -> list[Any]:
         return list(shared.judge(runs, settings))
     if study == "effective_dimension":
         gains = [
-            run.gain_of_seeds(sweep_at(dimension, run, table(study, "runs")))
+            run.gain_of_seeds(run.recorded_table(table(study, "runs"), dimension, run.FULL))
             for dimension in run.FULL.dimensions
         ]
         measured = read(ROOT / "validation" / study / "results")["measured"]

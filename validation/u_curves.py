@@ -29,7 +29,8 @@ from overalign.deepnet.statistics import (
 from overalign.deepnet.sweep import run_sweep
 from overalign.executors import open_executor
 from overalign.inference import Estimate, mean
-from overalign.records import read_config
+from overalign.plots import plot_accuracy, plot_alignment, plot_learning_curves
+from overalign.records import config_from, read_config
 from overalign.verdicts import Judgement
 from validation import common
 from validation.common import Criterion
@@ -228,11 +229,30 @@ def reported(table: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def save_pictures(folder: Path, table: xr.Dataset) -> None:
-    """The U-curve, what networks align with, and how they learn."""
-    from overalign.plots.sweep import plot_accuracy, plot_alignment, plot_learning_curves
+# ---------------------------------------------------------------------------------------- figures
 
-    common.save_figure(folder / "figure.png", plot_accuracy(table).flat[0].figure)
-    common.save_figure(folder / "alignment.png", plot_alignment(table).flat[0].figure)
+
+def recorded_settings(results: Path) -> Sweep:
+    """The settings of a record."""
+    return config_from(Sweep, common.read_summary(results)["settings"], f"{results}, settings")
+
+
+def draw_accuracy(results: Path) -> Any:
+    """Test accuracy against the output multiplier, and what is tested."""
+    table = table_of(common.read_rows(results / "runs.csv"), recorded_settings(results))
+    return plot_accuracy(table).flat[0].figure
+
+
+def draw_alignment(results: Path) -> Any:
+    """What networks align with, against the output multiplier."""
+    table = table_of(common.read_rows(results / "runs.csv"), recorded_settings(results))
+    return plot_alignment(table).flat[0].figure
+
+
+FIGURES: common.Figures = {"figure.png": draw_accuracy, "alignment.png": draw_alignment}
+
+
+def save_learning_curves(folder: Path, table: xr.Dataset) -> None:
+    """How networks learn; histories are not recorded, so that it cannot be drawn again."""
     axes = np.asarray(plot_learning_curves(table), dtype=object)
     common.save_figure(folder / "learning.png", axes.flat[0].figure)

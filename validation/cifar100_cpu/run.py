@@ -48,6 +48,9 @@ def is_complete(record: Mapping[str, Any], md5: Mapping[str, str]) -> bool:
     )
 
 
+FIGURES = u_curves.FIGURES
+
+
 def main() -> None:
     """Run the study."""
     chosen = common.arguments(__file__, str(__doc__))
@@ -59,7 +62,7 @@ def main() -> None:
         settings = msgspec.structs.replace(settings, training=few)
     table, seconds = u_curves.swept(settings, STUDY)
     common.save_rows(chosen.output / "runs.csv", u_curves.rows_of(table))
-    u_curves.save_pictures(chosen.output, table)
+    u_curves.save_learning_curves(chosen.output, table)
     above = float(table["test_accuracy"].min()) - GUESSING
     records = [json.loads(text) for text in table["data_record"].values.ravel()]
     md5 = md5_sums(root)
@@ -81,6 +84,7 @@ def main() -> None:
     }
     plain = msgspec.to_builtins(msgspec.structs.replace(settings, task=SETTINGS.task))
     common.record(chosen, STUDY, plain, measured, criteria, ["torch", "xarray"])
+    common.save_figures(chosen.output, FIGURES)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -80,6 +81,28 @@ def judge(
     return [*lines, common.at_least("C3", what, float(np.diff(estimates).min()), 0.0)]
 
 
+def draw_figure(results: Path) -> Any:
+    """The gain of the best output multiplier, against the effective dimension."""
+    rows = common.read_rows(results / "runs.csv")
+    scope = QUICK if common.read_summary(results)["quick"] else FULL
+    gains = [gain(recorded_table(rows, dimension, scope)) for dimension in scope.dimensions]
+    return plot_gain(scope.dimensions, gains).figure
+
+
+def recorded_table(rows: u_curves.Rows, dimension: int, scope: Scope) -> xr.Dataset:
+    """The table of one effective dimension."""
+    key = "effective_dimension"
+    mine = [
+        {name: value for name, value in row.items() if name != key}
+        for row in rows
+        if int(row[key]) == dimension
+    ]
+    return u_curves.table_of(mine, settings_at(dimension, scope))
+
+
+FIGURES: common.Figures = {"figure.png": draw_figure}
+
+
 def main() -> None:
     """Run the study."""
     chosen = common.arguments(__file__, str(__doc__))
@@ -102,11 +125,10 @@ def main() -> None:
         }
         rows += [{"effective_dimension": dimension} | row for row in u_curves.rows_of(table)]
     common.save_rows(chosen.output / "runs.csv", rows)
-    figure = plot_gain(scope.dimensions, gains).figure
-    common.save_figure(chosen.output / "figure.png", figure)
     criteria = judge(within, [each for each, _, _ in estimates], scope)
     plain: dict[str, Any] = {name: msgspec.to_builtins(each) for name, each in settings.items()}
     common.record(chosen, STUDY, plain, words, criteria, ["torch", "xarray", "scikit-learn"])
+    common.save_figures(chosen.output, FIGURES)
 
 
 if __name__ == "__main__":

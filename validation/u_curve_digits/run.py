@@ -9,6 +9,9 @@ from validation import common, u_curves
 STUDY = "u_curve_digits"
 
 
+FIGURES = u_curves.FIGURES
+
+
 def main() -> None:
     """Run the study."""
     chosen = common.arguments(__file__, str(__doc__))
@@ -17,7 +20,7 @@ def main() -> None:
         settings = u_curves.quick(settings, n=100)
     table, seconds = u_curves.swept(settings, STUDY)
     common.save_rows(chosen.output / "runs.csv", u_curves.rows_of(table))
-    u_curves.save_pictures(chosen.output, table)
+    u_curves.save_learning_curves(chosen.output, table)
     criteria = [
         *u_curves.judge(table, settings),
         *u_curves.judge_size("C7", table, settings),
@@ -31,6 +34,7 @@ def main() -> None:
         criteria,
         ["torch", "xarray", "scikit-learn"],
     )
+    common.save_figures(chosen.output, FIGURES)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
-import xarray as xr
 from msgspec.structs import replace
 
 from overalign.deepnet.settings import Sweep
 from overalign.deepnet.statistics import u_curve
 from overalign.deepnet.synthetic import SyntheticSettings
+from overalign.plots import plot_accuracy
 from validation import common, u_curves
 
 STUDY = "u_curve_synthetic"
@@ -35,6 +35,18 @@ def isotropic(settings: Sweep, folder: Path) -> Sweep:
     return replace(settings, task=task, control=False)
 
 
+def draw_isotropic(results: Path) -> Any:
+    """Test accuracy on isotropic Gaussian classes, against the output multiplier."""
+    settings = u_curves.recorded_settings(results)
+    named = replace(settings.task, data="isotropic Gaussian classes")
+    of_classes = replace(settings, task=named, control=False)
+    table = u_curves.table_of(common.read_rows(results / "isotropic.csv"), of_classes)
+    return plot_accuracy(table).flat[0].figure
+
+
+FIGURES: common.Figures = {**u_curves.FIGURES, "isotropic.png": draw_isotropic}
+
+
 def main() -> None:
     """Run the study."""
     chosen = common.arguments(__file__, str(__doc__))
@@ -44,10 +56,9 @@ def main() -> None:
     table, seconds = u_curves.swept(settings, STUDY)
     with tempfile.TemporaryDirectory() as folder:
         neutral, _ = u_curves.swept(isotropic(settings, Path(folder)), "isotropic classes")
-    named = replace(settings.task, data="isotropic Gaussian classes")
-    named_settings = msgspec.to_builtins(replace(settings, task=named, control=False))
-    neutral = neutral.assign_attrs(settings=json.dumps(named_settings))
-    save(chosen.output, table, neutral)
+    common.save_rows(chosen.output / "runs.csv", u_curves.rows_of(table))
+    common.save_rows(chosen.output / "isotropic.csv", u_curves.rows_of(neutral))
+    u_curves.save_learning_curves(chosen.output, table)
     curve = u_curve(neutral)
     criteria = [
         *u_curves.judge(table, settings),
@@ -59,16 +70,7 @@ def main() -> None:
     common.record(
         chosen, STUDY, msgspec.to_builtins(settings), measured, criteria, ["torch", "xarray"]
     )
-
-
-def save(folder: Path, table: xr.Dataset, neutral: xr.Dataset) -> None:
-    """Tables and pictures."""
-    from overalign.plots.sweep import plot_accuracy
-
-    common.save_rows(folder / "runs.csv", u_curves.rows_of(table))
-    common.save_rows(folder / "isotropic.csv", u_curves.rows_of(neutral))
-    u_curves.save_pictures(folder, table)
-    common.save_figure(folder / "isotropic.png", plot_accuracy(neutral).flat[0].figure)
+    common.save_figures(chosen.output, FIGURES)
 
 
 if __name__ == "__main__":
