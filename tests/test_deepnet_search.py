@@ -180,9 +180,10 @@ def search_of(**options: object) -> SearchResult:
 
     validation = int(options.pop("validation", 100))  # type: ignore[call-overload]
     data = read_images(Task(n=100, held_out=20, validation=validation), seed=0)
-    training = options.pop("training", Training(epochs=8))
+    training = options.pop("training", Training(epochs=8, stop_accuracy=None))
+    architecture = Architecture(width=int(options.pop("width", 8)))  # type: ignore[call-overload]
     return find_output_multiplier(
-        lambda: build_model(Architecture(width=8), data.shape, data.classes),
+        lambda: build_model(architecture, data.shape, data.classes),
         data,
         training=training,  # type: ignore[arg-type]
         **options,  # type: ignore[arg-type]
@@ -228,12 +229,32 @@ def test_accuracies_are_those_of_train() -> None:
         lambda: build_model(Architecture(width=8), data.shape, data.classes),
         data,
         [Cell(log2_output_multiplier=-2.0, learning_rate=0.1)],
-        Training(epochs=8),
+        Training(epochs=8, stop_accuracy=None),
         3,
         measure=False,
     )
     told = dict(found.trials)[Trial(-2.0, 0)]
     assert told == pytest.approx(float(run.validation_accuracy[0]), abs=0.011)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_networks_that_missed_their_target_are_not_ranked() -> None:
+    options = {"width": 16, "seeds": 1, "learning_rate": 0.3, "low": -6.0, "high": 6.0, "budget": 7}
+    found = search_of(training=Training(epochs=13), **options)
+    reached = [trial.log2_output_multiplier for trial, value in found.trials if value == value]
+    assert reached == [4.0, 6.0]
+    assert found.log2_output_multiplier == 4.0
+    assert "after 7 trainings (5 missed their target, or were stuck)" in str(found)
+    without = search_of(training=Training(epochs=13, stop_accuracy=None), **options)
+    assert without.log2_output_multiplier < 4.0  # the budget is all that was asked for
+    assert without.validation_accuracy > found.validation_accuracy
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_when_no_network_reaches_its_target_there_is_no_best() -> None:
+    message = "no network trained between .*All 2 epochs.*raise the epochs, or lower the target"
+    with pytest.raises(oa.ProblemError, match=message):
+        search_of(learning_rate=0.1, low=-2.0, high=2.0, training=Training(epochs=2))
 
 
 def test_the_test_set_is_not_chosen_by() -> None:

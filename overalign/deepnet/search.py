@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from ..errors import ProblemError
 from ..optimum import over_sets
 from .settings import Cell, Training
+from .statistics import trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -240,7 +243,8 @@ class SearchResult:
     validation_accuracy : float
         Mean over the seeds, at the stop; the largest of those looked at, so it flatters.
     trials : tuple of (Trial, float)
-        Validation accuracies; not a number where training diverged or was stuck.
+        Validation accuracies; not a number where the network did not train: it missed its target
+        or, without one, diverged or was stuck.
     reason : str
         Why the search ended.
 
@@ -271,8 +275,8 @@ class SearchResult:
         failed = sum(math.isnan(value) for _, value in self.trials)
         return (
             f"Best output multiplier: c = 2^{self.log2_output_multiplier:g}, validation accuracy "
-            f"{self.validation_accuracy:.4f}, after {len(self.trials)} trainings ({failed} stuck "
-            f"or diverged): {self.reason}.{end}"
+            f"{self.validation_accuracy:.4f}, after {len(self.trials)} trainings ({failed} missed "
+            f"their target, or were stuck): {self.reason}.{end}"
         )
 
 
@@ -290,6 +294,9 @@ def find_output_multiplier(
 ) -> SearchResult:
     """Search for the output multiplier of the highest validation accuracy.
 
+    Networks are compared if they are `overalign.deepnet.statistics.trained`: they reached their
+    target, or there is none and they went through all epochs without being stuck.
+
     Parameters
     ----------
     make_model : callable
@@ -299,7 +306,7 @@ def find_output_multiplier(
     budget : int
         Most networks to train.
     learning_rate : float
-        Before it is divided by c.
+        lr, of which `Training.step_rule` makes the step size.
     training : Training, optional
         Its default, the paper's protocol, unless given.
     low, high : float
@@ -326,12 +333,12 @@ def find_output_multiplier(
     >>> from overalign.deepnet.settings import Architecture, Task
     >>> data = read_images(Task(n=60, held_out=20, validation=200), seed=0)
     >>> found = find_output_multiplier(
-    ...     lambda: build_model(Architecture(width=8), data.shape, data.classes),
+    ...     lambda: build_model(Architecture(width=32), data.shape, data.classes),
     ...     data,
     ...     budget=9,
     ...     seeds=1,
     ...     learning_rate=1.0,
-    ...     training=Training(epochs=20, batch_size=None, evaluate_every=10),
+    ...     training=Training(epochs=40, batch_size=None, evaluate_every=10),
     ... )
     >>> len(found.trials)
     9
@@ -344,6 +351,7 @@ def find_output_multiplier(
             "Task(..., validation=500), or put ImageData(validation=...) together"
         )
     settings = training or Training()
+    recorded = json.dumps({"training": msgspec.to_builtins(settings)})
     search = OutputMultiplierSearch(low, high, seeds=seeds, budget=budget)
     said = ""
     while not search.is_done:
@@ -358,15 +366,15 @@ def find_output_multiplier(
                 for trial in group
             ]
             run = train(make_model, data, cells, settings, seed + number, measure=False)
-            failed = run["outcome"].isin(["STUCK", "DIVERGED"])
-            values = run["validation_accuracy"].where(~failed).values
+            is_trained = trained(run.assign_attrs(settings=recorded))
+            values = run["validation_accuracy"].where(is_trained).values
             said = str(run["reason"].values[0])
             for trial, value in zip(group, values, strict=True):
                 search.tell(trial, float(value))
     if search.best is None:
         raise ProblemError(
             f"no network trained between c = 2^{low:g} and 2^{high:g} ({said}); change the "
-            "learning rate, or raise the epochs"
+            "learning rate, raise the epochs, or lower the target"
         )
     trials_told = tuple(search.trials.items())
     return SearchResult(search.best, search.mean(search.best), trials_told, search.reason)
