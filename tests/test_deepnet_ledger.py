@@ -105,6 +105,21 @@ def test_the_dataset_has_the_stop_the_peak_and_the_best_validation() -> None:
     assert all(variable.attrs["long_name"] for variable in table.variables.values())
 
 
+@pytest.mark.parametrize(
+    ("training", "steps"),
+    [
+        (Training(epochs=1), "lr / c"),
+        (Training(epochs=1, homogeneous_degree=3.0), "lr c^(-2/3)"),
+        (Training(epochs=1, optimiser="adam"), "lr"),
+    ],
+)
+def test_the_learning_rate_is_described_with_the_steps(training: Training, steps: str) -> None:
+    ledger = Ledger(CELLS[:1], training, False)
+    ended(ledger, 0, 1)
+    described = ledger.dataset().learning_rate.attrs["long_name"]
+    assert described == f"learning rate lr; the step size is {steps}"
+
+
 def test_without_a_validation_set_nothing_is_said_of_it() -> None:
     ledger = Ledger(CELLS[:1], Training(epochs=1), False)
     ended(ledger, 0, 0)

@@ -226,15 +226,30 @@ def test_cells_stand_at_their_step_sizes() -> None:
         np.testing.assert_allclose(middle[:, 1], np.log2(RATES) - GRID[k])
 
 
-def test_step_sizes_of_a_homogeneous_network() -> None:
+@pytest.mark.parametrize(
+    ("training", "power", "label"),
+    [
+        ({}, 1.0, r"step size $\mathrm{lr}\,/\,c$"),
+        ({"homogeneous_degree": 4.0}, 0.5, r"step size $\mathrm{lr}\,c^{-2/4}$"),
+        ({"optimiser": "adam"}, 0.0, r"step size $\mathrm{lr}$"),
+    ],
+)
+def test_step_sizes_are_those_of_the_training(
+    training: dict[str, Any], power: float, label: str
+) -> None:
     table = full_table(rates=RATES)
     settings = json.loads(table.attrs["settings"])
-    settings["training"]["homogeneous_degree"] = 4.0
+    settings["training"] |= training
     table.attrs["settings"] = json.dumps(settings)
     ax = plot_heat_map(table)
-    first = next(c for c in ax.collections if hasattr(c, "get_coordinates")).get_coordinates()
-    assert 0.5 * (first[0, 0, 1] + first[1, 0, 1]) == pytest.approx(np.log2(RATES[0]) + 6.0)
-    assert "-2/4" in ax.get_ylabel()
+    corners = [c.get_coordinates() for c in ax.collections if hasattr(c, "get_coordinates")]
+    lowest = [0.5 * (mesh[0, 0, 1] + mesh[1, 0, 1]) for mesh in corners]
+    np.testing.assert_allclose(lowest, np.log2(RATES[0]) - power * GRID)
+    assert ax.get_ylabel() == label
+    ax.figure.canvas.draw()  # a formula that cannot be typeset is an error
+    legend = ax.get_legend()
+    assert legend is not None
+    assert not legend.get_window_extent().overlaps(ax.get_window_extent()), "it covers cells"
 
 
 def test_the_worst_outcome_of_a_cell_is_marked() -> None:

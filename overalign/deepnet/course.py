@@ -99,9 +99,8 @@ class Setup:
         return self._tensor([self._rate(self.cells[member]) for member in members])
 
     def _rate(self, cell: Cell) -> float:
-        # a step of Adam has the same size whatever the gradient is multiplied by
-        c = 1.0 if self.training.optimiser == "adam" else cell.output_multiplier
-        return scaled_learning_rate(cell.learning_rate, c, self.training.homogeneous_degree)
+        power, _ = self.training.step_rule()
+        return scaled_learning_rate(cell.learning_rate, cell.output_multiplier**power)
 
     def identity(self, parts: Sequence[Sequence[int]], *, measure: bool) -> str:
         """What tells one training from another, as far as it can be told without the data."""

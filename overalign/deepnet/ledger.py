@@ -182,17 +182,22 @@ class Ledger:
         for name in ends[0].mechanism:
             columns[name] = np.array([end.mechanism[name] for end in ends])
         variables: dict[str, Any] = {
-            name: ("cell", values, _attributes(name)) for name, values in columns.items()
+            name: ("cell", values, self._described(name)) for name, values in columns.items()
         }
         for name, values in self.history.items():
-            described = _attributes(name)
+            described = self._described(name)
             variables[f"{name}_history"] = (("cell", "epoch"), values[:, : last + 1], described)
         axes: dict[str, Any] = {
-            name: ("cell", [_coordinates(cell)[name] for cell in self.cells], _attributes(name))
+            name: ("cell", [_coordinates(cell)[name] for cell in self.cells], self._described(name))
             for name in ("log2_output_multiplier", "learning_rate")
         }
-        epoch = ("epoch", np.array(self.epochs[: last + 1]), _attributes("epoch"))
+        epoch = ("epoch", np.array(self.epochs[: last + 1]), self._described("epoch"))
         return xr.Dataset(variables, coords=axes | {"epoch": epoch})
+
+    def _described(self, name: str) -> dict[str, str]:
+        text, units = _DESCRIBED.get(name, (name.replace("_", " "), "1"))
+        _, step_size = self.training.step_rule()
+        return {"long_name": text.format(step_size=step_size), "units": units}
 
     def _at_the_stop(self, ends: Sequence[End]) -> dict[str, FloatArray]:
         rows = np.arange(len(ends))
@@ -235,14 +240,9 @@ def _coordinates(cell: Cell) -> dict[str, float]:
     }
 
 
-def _attributes(name: str) -> dict[str, str]:
-    text, units = _DESCRIBED.get(name, (name.replace("_", " "), "1"))
-    return {"long_name": text, "units": units}
-
-
 _DESCRIBED = {
     "log2_output_multiplier": ("binary logarithm of the output multiplier c", "1"),
-    "learning_rate": ("step size before it is divided by c", "1"),
+    "learning_rate": ("learning rate lr; the step size is {step_size}", "1"),
     "epoch": ("epochs trained", "epoch"),
     "outcome": ("why training ended", "1"),
     "reason": ("why training ended, in words", "1"),

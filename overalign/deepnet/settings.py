@@ -159,6 +159,31 @@ class Training(Config, frozen=True):
     device: str = "cpu"
     mechanism: bool = True
 
+    def step_rule(self) -> tuple[float, str]:
+        """How the step size goes with c.
+
+        Returns
+        -------
+        power : float
+            The step size is lr / c^power.
+        words : str
+            That, as it is written.
+
+        Examples
+        --------
+        >>> Training().step_rule()
+        (1.0, 'lr / c')
+        >>> Training(homogeneous_degree=4).step_rule()
+        (0.5, 'lr c^(-2/4)')
+        >>> Training(optimiser="adam").step_rule()
+        (0.0, 'lr')
+        """
+        if self.optimiser == "adam":  # a step has the same size whatever multiplies the gradient
+            return 0.0, "lr"
+        if self.homogeneous_degree is None:
+            return 1.0, "lr / c"
+        return 2.0 / self.homogeneous_degree, f"lr c^(-2/{self.homogeneous_degree:g})"
+
 
 class Cell(Config, frozen=True):
     """A point of the grid.

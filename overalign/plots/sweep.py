@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..deepnet.ledger import OUTCOMES
+from ..deepnet.settings import Training
 from ..deepnet.statistics import (
     Gain,
     UCurveTest,
@@ -21,6 +22,7 @@ from ..deepnet.statistics import (
 )
 from ..errors import ProblemError
 from ..optimum import over_sets
+from ..records import config_from
 from .style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, Curve, plain_text, style
 
 if TYPE_CHECKING:
@@ -255,6 +257,7 @@ _MARKS = {
     "STUCK": ("s", "stuck"),
     "BUDGET": ("v", "target missed"),
 }
+_TO_MATHTEXT = str.maketrans({" ": r"\,", "(": "{", ")": "}"})
 
 
 def plot_heat_map(
@@ -280,7 +283,7 @@ def plot_heat_map(
     -------
     matplotlib.axes.Axes
         Colour: mean over the seeds, grey where there is none. Step sizes are those of the steps,
-        lr/c or lr c^(-2/L). Marked: cells in which a run diverged, was stuck, or missed its
+        by `Training.step_rule`. Marked: cells in which a run diverged, was stuck, or missed its
         target, the worst of them.
     """
     from matplotlib.cm import ScalarMappable
@@ -292,7 +295,8 @@ def plot_heat_map(
         raise ProblemError(f"no run of the table has a number for {quantity}; nothing to draw")
     x = table["log2_output_multiplier"].values.astype(float)
     rates = np.log2(table["learning_rate"].values.astype(float))
-    power, step_size = _step_size(table)
+    training = config_from(Training, _settings(table).get("training", {}), "settings of the table")
+    power, step_size = training.step_rule()
     steps = rates[:, None] - power * x
     scale = Normalize(float(np.nanmin(mean)), float(np.nanmax(mean)))
     with style():
@@ -309,7 +313,7 @@ def plot_heat_map(
         _dress_multipliers(ax, table)
         _powers_of_two(ax.yaxis, float(steps.min()), float(steps.max()))
         ax.set_xlim(edges[0], edges[-1])
-        ax.set_ylabel(f"step size {step_size}")
+        ax.set_ylabel(f"step size {_typeset(step_size)}")
         figure.colorbar(ScalarMappable(scale, _COLOURS), ax=ax, label=quantity.replace("_", " "))
         figure.suptitle(f"{_headline(table)}, {_TITLES[task]}", fontsize=9, x=0.01, ha="left")
     return ax
@@ -325,7 +329,12 @@ def _mark_outcomes(ax: Axes, outcomes: NDArray[Any], x: FloatArray, y: FloatArra
             edge: dict[str, Any] = {"markeredgecolor": BLACK, "markeredgewidth": 0.8}
             ax.plot(x[marked], y[marked], marker=marker, label=label, **look, **edge)
     if not left.all():
-        ax.legend(loc="lower left", handletextpad=0.3)
+        above: dict[str, Any] = {
+            "loc": "lower left",
+            "bbox_to_anchor": (0.0, 1.0),
+            "borderaxespad": 0.2,
+        }
+        ax.legend(ncols=len(_MARKS), handletextpad=0.3, **above)
 
 
 def _edges(centres: FloatArray) -> FloatArray:
@@ -337,12 +346,9 @@ def _edges(centres: FloatArray) -> FloatArray:
     return np.concatenate([[first], middle, [last]])
 
 
-def _step_size(table: xr.Dataset) -> tuple[float, str]:
-    """The power of c by which learning rates are divided, and the step size in words."""
-    degree = _settings(table).get("training", {}).get("homogeneous_degree")
-    if degree is None:
-        return 1.0, r"$\mathrm{lr}/c$"
-    return 2.0 / float(degree), rf"$\mathrm{{lr}}\;c^{{-2/{degree:g}}}$"
+def _typeset(step_size: str) -> str:
+    """A formula of words such as "lr c^(-2/3)"."""
+    return f"${step_size}$".translate(_TO_MATHTEXT).replace("lr", r"\mathrm{lr}")
 
 
 # ---------------------------------------------------------------- learning curves
