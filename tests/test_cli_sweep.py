@@ -174,6 +174,64 @@ def test_failures_are_said_where_no_seed_is_whole(
         assert (tmp_path / "results.nc").is_file()
 
 
+ZERO = "of 4 runs failed; the first: ZeroDivisionError: of zero"
+
+
+@pytest.mark.parametrize(
+    ("broken", "on_error", "message"),
+    [
+        ({0}, "continue", ""),
+        ({0}, "stop", f"overalign: 1 {ZERO}"),
+        ({0, 1}, "continue", f"overalign: 4 {ZERO}"),
+    ],
+)
+def test_failed_groups_have_an_exit_code_of_their_own(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    broken: set[int],
+    on_error: str,
+    message: str,
+) -> None:
+    true = module.run_group
+
+    def breaks(group: Group, root: Path) -> xr.Dataset:
+        if group.seed in broken:
+            raise ZeroDivisionError("of zero")
+        return true(group, root)
+
+    monkeypatch.setattr(module, "run_group", breaks)
+    arguments = [*SMALL, "--on-error", on_error, "--output", str(tmp_path)]
+    for _ in range(2):  # when they fail, and when they are found failed
+        code, out, err = run(capsys, *arguments)
+        assert code == 1
+        assert err.startswith(message)
+        assert err.count("\n") == bool(message)
+        assert "--retry-failed" in out + err
+        assert "retry_failed" not in out + err
+    monkeypatch.undo()
+    assert run(capsys, *arguments, "--retry-failed")[::2] == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_a_killed_worker_has_the_exit_code_of_a_failure(tmp_path: Path) -> None:
+    script = (
+        "import os, signal\n"
+        "from overalign import cli\n"
+        "from overalign.deepnet import sweep\n"
+        "def run_group(group, root):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sweep.run_group = run_group\n"
+        "if __name__ == '__main__':\n"
+        f"    cli.main({['sweep', *SIZES, *GRID, '--workers', '1', '--output', str(tmp_path)]!r})\n"
+    )
+    (tmp_path / "killed.py").write_text(script)
+    command = [sys.executable, str(tmp_path / "killed.py")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.startswith("overalign: a worker ended without a word"), ended.stderr
+
+
 def test_a_card_has_one_worker_unless_more_are_asked_for() -> None:
     on_card = Sweep(training=Training(device="cuda:0"))
     assert command._workers(SweepOptions(settings=on_card)) == 1

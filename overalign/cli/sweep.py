@@ -17,7 +17,7 @@ import tyro
 from ..deepnet.ledger import OUTCOMES
 from ..deepnet.settings import Architecture, Group, Sweep, Training
 from ..engine import OnError
-from ..errors import OveralignError, ProblemError
+from ..errors import OveralignError, ProblemError, RunError
 from ..executors import ExecutorKind, open_executor
 from ..optimum import over_sets
 from ..records import RunFolder, require_writable, write_dataset
@@ -51,8 +51,9 @@ class SweepOptions:
 
     Writes config.toml (which CONFIG takes again), results.nc, a figure u_curve.png, plan.json, and
     a folder runs with one result for each group of networks: a sweep that was interrupted, or is
-    asked for more seeds, goes on where it was. Exit code 0: done; 1: groups failed, or there are
-    too few networks to speak of a curve; 2: the request cannot be met; 130: interrupted.
+    asked for more seeds, goes on where it was. Exit code 0: done; 1: groups failed, a worker was
+    lost, or there are too few networks to speak of a curve; 2: the request cannot be met; 130:
+    interrupted.
 
     Parameters
     ----------
@@ -136,6 +137,9 @@ def report_sweep(options: SweepOptions) -> int:
     ------
     OveralignError
         The request cannot be met.
+    SystemExit
+        There is no table: the sweep was interrupted, a worker was lost, or groups failed, and all
+        of them did or that was to stop it.
     """
     from rich.console import Console
 
@@ -193,22 +197,27 @@ def _sweep(options: SweepOptions) -> xr.Dataset:
             open_executor(options.executor, _workers(options), options.scheduler) as executor,
             _live(console, options.settings) as (progress, on_end),
         ):
-            return run_sweep(
-                options.settings,
-                options.output,
-                executor=executor,
-                workers=_workers(options),
-                stack=options.stack,
-                progress=progress,
-                on_end=on_end,
-                retries=options.retries,
-                retry_failed=options.retry_failed,
-                on_error=options.on_error,
-            )
+            try:
+                return run_sweep(
+                    options.settings,
+                    options.output,
+                    executor=executor,
+                    workers=_workers(options),
+                    stack=options.stack,
+                    progress=progress,
+                    on_end=on_end,
+                    retries=options.retries,
+                    retry_failed=options.retry_failed,
+                    on_error=options.on_error,
+                )
+            except RunError as error:  # of the work; that of `open_executor` is a refusal
+                failure = str(error).replace("call with retry_failed=True", "add --retry-failed")
     except KeyboardInterrupt:
         left = f"finished groups are kept in {options.output}; the same command goes on from there"
         console.print(f"interrupted; {left}", markup=False, soft_wrap=True)
         sys.exit(INTERRUPTED)
+    console.print(f"overalign: {' '.join(failure.split())}", markup=False, soft_wrap=True)
+    sys.exit(NOT_REACHED)
 
 
 def _workers(options: SweepOptions) -> int:
@@ -349,23 +358,15 @@ def _describe(settings: Sweep) -> str:
     ]
     until = f"to training {' or '.join(stops)}, " if stops else ""
     rates = ", ".join(f"{rate:g}" for rate in settings.learning_rates)
+    _, step_size = training.step_rule()
     depth = "" if network.depth == Architecture().depth else f" and depth {network.depth}"
     return (
         f"{task.data}, {size} training images: {network.model} of width {network.width}{depth}, "
-        f"{training.optimiser} with step {rates}{_step_rule(training)} on "
+        f"{training.optimiser} with step {step_size.replace('lr', rates)} on "
         f"{training.loss.replace('_', ' ')}, {''.join(_unusual(training))}{until}at most "
         f"{training.epochs} epochs; {_counted(settings.seeds, 'seed')}; intervals are 95 % over "
         "them"
     )
-
-
-def _step_rule(training: Training) -> str:
-    """What becomes of the step at each c."""
-    if training.optimiser == "adam":
-        return ""
-    if training.homogeneous_degree is None:
-        return " / c"
-    return f" c^(-2/{training.homogeneous_degree:g})"
 
 
 def _unusual(training: Training) -> Iterator[str]:
