@@ -188,10 +188,10 @@ def judge(rows: Sequence[Mapping[str, Any]], scope: Scope) -> list[Criterion]:
         ("C3", "onset", (0.01, 1e-3, 1e-6), 0.05),
         ("C4", "onset", (0.01, 1e-3, 1e-6), 1e-3),
     ):
-        for place, alpha, risk, (value, *interval) in differences(rows):
+        for place, alpha, risk, (value, low, high) in differences(rows):
             if place == name and alpha in alphas and risk == eta:
                 statement = f"mean |Psi(t_eta) - Psi({name})|, eta = {eta:g}, alpha = {alpha:g}"
-                lines.append(common.at_most(number, statement, value, 0.01, tuple(interval)))
+                lines.append(common.at_most(number, statement, value, 0.01, (low, high)))
     share, low, high = falling(rows)
     lines.append(
         common.at_least("C5", "share in which Psi falls with eta", share, 0.9, (low, high))
