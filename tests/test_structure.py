@@ -246,6 +246,7 @@ def test_pages_that_are_cited_exist() -> None:
     text = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
     pages = set(re.findall(r"\b(\w+\.md)\b", text))
     assert pages
+    pages -= {"criterion.md"}  # of every study
     assert not {page for page in pages if not (ROOT / "docs" / page).exists()}
     cited = set(re.findall(r"theory\.md (\d\.\d)", text))
     headings = set(

@@ -321,15 +321,16 @@ def read_summary(results: Path) -> dict[str, Any]:
 def save_figures(results: Path, figures: Figures) -> None:
     """Draw each figure from the tables in a folder of results, and write it there."""
     for name, draw in figures.items():
-        save_figure(results / name, draw(results))
+        save_figure(results / name, draw(results), description=str(draw.__doc__))
 
 
-def save_figure(path: Path, figure: Any) -> None:
+def save_figure(path: Path, figure: Any, description: str = "") -> None:
     """Write a figure with a line that says what reproduces it."""
     running = sys.modules["__main__"].__spec__
     quick = " --quick" if "--quick" in sys.argv else ""
     command = f"python -m {running.name}{quick}" if running else sys.argv[0]
-    plots.save_figure(figure, path, stamp=plots.stamp(command, today(), versions()))
+    line = plots.stamp(command, today(), versions())
+    plots.save_figure(figure, path, stamp=line, description=description)
 
 
 def today() -> str:

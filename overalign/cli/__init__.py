@@ -21,6 +21,8 @@ from ..records import read_config
 from ..ucurve import UCurve
 from .flow import FlowOptions, run_flow
 from .judge import JudgeOptions, run_judge
+from .plot import PlotOptions, run_plot
+from .report import ReportOptions, run_report
 from .shared import INTERRUPTED, NOT_REACHED, REFUSED
 from .statements import (
     CheckOptions,
@@ -40,6 +42,8 @@ __all__ = [
     "CheckOptions",
     "FlowOptions",
     "JudgeOptions",
+    "PlotOptions",
+    "ReportOptions",
     "SearchOptions",
     "ShowOptions",
     "StatementsOptions",
@@ -53,6 +57,8 @@ __all__ = [
     "run_check",
     "run_flow",
     "run_judge",
+    "run_plot",
+    "run_report",
     "run_search",
     "run_show",
     "run_statements",
@@ -131,6 +137,8 @@ def _parsed(arguments: list[str], sweep: Sweep) -> Any:
 _COMMANDS: dict[type, Callable[[Any], int]] = {
     FlowOptions: run_flow,
     VerifyOptions: report_verify,
+    ReportOptions: run_report,
+    PlotOptions: run_plot,
     UCurveOptions: report_ucurve,
     SweepOptions: report_sweep,
     JudgeOptions: run_judge,
@@ -147,6 +155,8 @@ def _commands(arguments: list[str], sweep: Sweep) -> Any:
     start = UCurveOptions(settings=_settings(arguments))
     return (
         Annotated[VerifyOptions, sub("verify"), single]
+        | Annotated[ReportOptions, sub("report"), single]
+        | Annotated[PlotOptions, sub("plot"), single]
         | Annotated[UCurveOptions, sub("ucurve", default=start), single]
         # a flag of a file can be taken back on the command line: --bias and --no-bias
         | Annotated[SweepOptions, sub("sweep", default=SweepOptions(settings=sweep))]

@@ -33,6 +33,7 @@ MaybeFloat: TypeAlias = Annotated[
     float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
 ]
 MaybeText: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")]
+MaybePath: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 
 
 def made_folder(folder: Path) -> Path:

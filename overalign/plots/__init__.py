@@ -4,7 +4,7 @@ The style is plots/styles/overalign.mplstyle; it holds inside these functions on
 """
 
 from .flow import Window, plot_flow, time_windows
-from .style import STYLE, save_figure, stamp
+from .style import STYLE, digest, save_figure, stamp
 from .sweep import (
     plot_accuracy,
     plot_alignment,
@@ -18,6 +18,7 @@ from .ucurve import plot_ucurve
 __all__ = [
     "STYLE",
     "Window",
+    "digest",
     "plot_accuracy",
     "plot_alignment",
     "plot_dispersion",

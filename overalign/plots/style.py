@@ -62,12 +62,32 @@ def stamp(command: str, date: str, versions: Mapping[str, str]) -> str:
     >>> stamp("python -m validation.study.run", "2026-01-31", {"a_source_sha256": "0f"})
     'python -m validation.study.run  |  2026-01-31  |  sources f7801913'
     """
+    return f"{command}  |  {date}  |  sources {digest(versions)}"
+
+
+def digest(versions: Mapping[str, str]) -> str:
+    """Eight digits for the hashes of sources among the versions of a record.
+
+    Parameters
+    ----------
+    versions : mapping of str to str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> digest({"numpy": "2.4", "a_source_sha256": "0f"})
+    'f7801913'
+    """
     hashes = [f"{name}={versions[name]}" for name in sorted(versions) if "sha256" in name]
-    digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:8]
-    return f"{command}  |  {date}  |  sources {digest}"
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:8]
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str], stamp: str = "") -> Path:
+def save_figure(
+    figure: Figure, path: str | os.PathLike[str], stamp: str = "", description: str = ""
+) -> Path:
     """Write a figure; an earlier file is replaced in one step.
 
     Parameters
@@ -77,6 +97,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], stamp: str = "") -
         The ending decides the format: png, pdf, svg.
     stamp : str
         A line that is set below the figure, on a strip of its own.
+    description : str
+        What is drawn, for readers who do not see it; a PNG file keeps it.
 
     Returns
     -------
@@ -102,7 +124,12 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], stamp: str = "") -
     if kind not in figure.canvas.get_supported_filetypes():
         raise ProblemError(f"{path}: the ending says no format that can be drawn; use .png or .pdf")
     # without a date or a version the same figure gives the same bytes
-    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    described = {"Description": description} if description else {}
+    metadata: dict[str, Any] = {
+        "png": {"Software": None, **described},
+        "pdf": {"CreationDate": None},
+        "svg": {"Date": None},
+    }
     with style(), _foot(figure, stamp) as area, replaced(path) as temporary:
         figure.savefig(temporary, format=kind, metadata=metadata.get(kind), bbox_inches=area)
     return Path(path)
@@ -120,6 +147,10 @@ def _foot(figure: Figure, line: str) -> Iterator[Any]:
     place = {"x": 1.0 - 0.06 / width, "y": -0.03 / height, "ha": "right", "va": "top"}
     text = figure.text(s=plain_text(line), fontsize=6.0, color="#555555", **place)
     text.set_in_layout(False)
+    for legend in figure.legends:
+        if legend.get_bbox_to_anchor().bounds == figure.bbox.bounds:
+            # it would follow the edge of the area that is saved
+            legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
     try:
         yield Bbox.from_extents(0.0, -_FOOT, width, height)
     finally:
