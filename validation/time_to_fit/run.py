@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ FALLS_UP_TO = 0.3
 SLOPE = (1e-12, 1e-4)
 RECORDS = {"digits": "u_curve_digits", "synthetic": "u_curve_synthetic"}
 DEGREE = 3
+TICKS = {"epochs": (40, 60, 100, 150), "flow_time": (50, 100, 200, 500, 1000)}
 LARGEST_C = 4  # its binary logarithm
 
 
@@ -73,7 +75,10 @@ def runs(
                 key = {"population": number, "seed": chosen[k], "initialisation": kind}
                 # time in units of 1 / (beta ||x||) of the class that is fitted last
                 scaled = float(time) * norms[k] / (2.0 * population.n)
-                rows.append(key | {"alpha": alphas[a], "scaled_time": scaled, "outcome": outcome})
+                key |= {"alpha": alphas[a], "scaled_time": scaled, "outcome": outcome}
+                # a sample at f = 0 has the risk log(2) / n
+                risk = float(found.risk.values[k, a])
+                rows.append(key | {"samples_at_zero": risk * population.n / math.log(2.0)})
         common.note(f"population {number}: {seeds} problems")
     return rows
 
@@ -202,6 +207,13 @@ def size_lines(
         yield common.enough("C8", statement, size, fewest)
 
 
+def abandoned(counted: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many stuck runs end at the risk of a whole number of samples at which f = 0."""
+    at_zero = [row["samples_at_zero"] for row in counted if not has_reached(row)]
+    whole = [abs(number - round(number)) < 1e-3 and round(number) > 0 for number in at_zero]
+    return {"stuck": len(at_zero), "stuck_at_the_risk_of_samples_at_zero": sum(whole)}
+
+
 def counts(
     counted: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, int]]:
@@ -248,6 +260,8 @@ def draw(results: Path) -> Any:
             ax.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
             ax.plot(x, centre, marker + "-", color=colour, markersize=3.5, label=data)
         ax.set(yscale="log", xlabel=r"$\log_2 c$", ylabel=label)
+        ax.set_yticks(*zip(*((tick, f"{tick:g}") for tick in TICKS[name]), strict=True))
+        ax.minorticks_off()
     right.legend(title="real training")
     return figure
 
@@ -268,7 +282,7 @@ def main() -> None:
     common.save_figures(chosen.output, FIGURES)
     settings = {"populations": [repr(each) for each in POPULATIONS], **scope._asdict()}
     criteria = judge(timed, counted, trained, scope)
-    measured = {"outcomes": counts(counted, trained)}
+    measured = {"outcomes": counts(counted, trained), "stuck_runs": abandoned(counted)}
     common.record(chosen, "time_to_fit", settings, measured, criteria, ["xarray"])
 
 
