@@ -163,7 +163,8 @@ def draw(results: Path) -> Any:
         draw_curve(ax, alphas, sum(tables.values()), "OA + OF", BLACK, ":")
         ax.set(xscale="log", ylim=(0.0, None), xlabel=r"$\alpha$", title=f"population {name}")
     axes[0, 0].set_ylabel("excess error")
-    axes[0, 0].legend()
+    axes[0, 0].set_ylim(0.0, 0.118)  # room for the legend
+    axes[0, 0].legend(loc="upper left")
     draw_correlations(axes[0, -1], rows, names)
     return figure
 
@@ -187,6 +188,9 @@ def draw_correlations(ax: Any, rows: Sequence[Mapping[str, Any]], names: Sequenc
                 x = k + shift + spread.uniform(-0.12, 0.12, values.size)
                 ax.plot(x, values, marker, color=colour, markersize=2.2, alpha=0.5)
                 ax.hlines(np.median(values), k + shift - 0.17, k + shift + 0.17, color=BLACK)
+    for kind, marker in zip(KINDS, "ox", strict=True):
+        ax.plot([], [], marker, color=BLACK, markersize=3, label=kind)
+    ax.legend(loc="center", bbox_to_anchor=(0.5, 0.38), fontsize="x-small")
     ax.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
     ax.set_xticks(range(len(names)), names)
     ax.set(ylim=(-1.08, 1.08), xlabel="population", title=r"correlation with $\alpha$")
