@@ -36,6 +36,7 @@ from validation import common
 from validation.common import Criterion
 
 WORKERS = 2
+SMALL_STACK = 9  # networks trained together in a small sweep
 INDICES = ("task", "seed", "learning_rate", "output_multiplier")
 FEWEST_SEEDS = 14
 DIFFERENCE = "predictor_cosine_difference"
@@ -57,20 +58,26 @@ def quick(settings: Sweep, n: int) -> Sweep:
     return replace(
         settings,
         task=replace(settings.task, n=n, held_out=500),
-        training=replace(settings.training, epochs=500, evaluate_every=10),
+        training=replace(settings.training, epochs=300, evaluate_every=10),
         log2_output_multipliers=(-8.0, -4.0, 2.0),
-        seeds=FEWEST_SEEDS,
+        seeds=6,
     )
 
 
-def swept(settings: Sweep, name: str) -> tuple[xr.Dataset, float]:
-    """The table of a sweep and the seconds it took, workers and calibration included."""
+def swept(settings: Sweep, name: str, *, small: bool = False) -> tuple[xr.Dataset, float]:
+    """The table of a sweep and the seconds it took, workers and calibration included.
+
+    A small one runs in this process: to start others, and to measure which stack is fastest, takes
+    longer than the training.
+    """
+    workers, stack = (1, SMALL_STACK) if small else (WORKERS, None)
     begin = time.perf_counter()
-    with open_executor("processes", WORKERS) as executor:
+    with open_executor("inline" if small else "processes", workers) as executor:
         table = run_sweep(
             settings,
             executor=executor,
-            workers=WORKERS,
+            workers=workers,
+            stack=stack,
             progress=lambda done, total, _: common.note(f"{name}: {done}/{total} groups"),
         )
     return table, time.perf_counter() - begin

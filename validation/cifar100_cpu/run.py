@@ -60,7 +60,7 @@ def main() -> None:
     if chosen.quick:
         few = msgspec.structs.replace(SETTINGS.training, epochs=2)
         settings = msgspec.structs.replace(settings, training=few)
-    table, seconds = u_curves.swept(settings, STUDY)
+    table, seconds = u_curves.swept(settings, STUDY, small=chosen.quick)
     common.save_rows(chosen.output / "runs.csv", u_curves.rows_of(table))
     u_curves.save_learning_curves(chosen.output, table)
     above = float(table["test_accuracy"].min()) - GUESSING

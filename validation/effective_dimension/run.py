@@ -111,7 +111,7 @@ def main() -> None:
     for dimension in scope.dimensions:
         name = str(dimension)
         settings[name] = settings_at(dimension, scope)
-        table, seconds = u_curves.swept(settings[name], name)
+        table, seconds = u_curves.swept(settings[name], name, small=chosen.quick)
         gains.append(gain(table))
         within.append(gain_of_seeds(table))
         estimates.append(estimated(settings[name]))

@@ -199,7 +199,7 @@ def main() -> None:
     for network in NETWORKS:
         for size in sizes:
             name = f"{network}, n = {size[0]}, h = {size[1]}"
-            table, _ = u_curves.swept(settings_at(network, size, scope), name)
+            table, _ = u_curves.swept(settings_at(network, size, scope), name, small=chosen.quick)
             keys = dict(zip(KEYS, (network, *size), strict=True))
             rows += [keys | row for row in u_curves.rows_of(table)]
         best = {size: best_of(rows, network, size, scope) for size in sizes}

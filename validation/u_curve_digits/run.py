@@ -18,7 +18,7 @@ def main() -> None:
     settings = u_curves.settings_of(STUDY)
     if chosen.quick:
         settings = u_curves.quick(settings, n=100)
-    table, seconds = u_curves.swept(settings, STUDY)
+    table, seconds = u_curves.swept(settings, STUDY, small=chosen.quick)
     common.save_rows(chosen.output / "runs.csv", u_curves.rows_of(table))
     u_curves.save_learning_curves(chosen.output, table)
     criteria = [

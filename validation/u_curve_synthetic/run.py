@@ -53,9 +53,11 @@ def main() -> None:
     settings = u_curves.settings_of(STUDY)
     if chosen.quick:
         settings = u_curves.quick(settings, n=250)
-    table, seconds = u_curves.swept(settings, STUDY)
+    table, seconds = u_curves.swept(settings, STUDY, small=chosen.quick)
     with tempfile.TemporaryDirectory() as folder:
-        neutral, _ = u_curves.swept(isotropic(settings, Path(folder)), "isotropic classes")
+        neutral, _ = u_curves.swept(
+            isotropic(settings, Path(folder)), "isotropic classes", small=chosen.quick
+        )
     common.save_rows(chosen.output / "runs.csv", u_curves.rows_of(table))
     common.save_rows(chosen.output / "isotropic.csv", u_curves.rows_of(neutral))
     u_curves.save_learning_curves(chosen.output, table)
