@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from ..engine import run_all
-from ..errors import RunError
+from ..errors import ClaimError, RunError
 from ..records import Config, RunFolder, locked, replaced
 from .ledger import (
     RECORDS,
@@ -101,6 +101,8 @@ def verify(
 ) -> Verified:
     """Run the studies that decide some claims, each once and in a process of its own.
 
+    Of a claim that needs a GPU nothing runs: what is recorded of its miniature is shown.
+
     Parameters
     ----------
     checkout : path
@@ -132,7 +134,8 @@ def verify(
         ``output`` cannot be written, or another call works in it.
     """
     claims = find_claims(read_ledger(checkout), ids)
-    runs = _planned(checkout, {claim.study for claim in claims.values()}, tier, output)
+    here = {name: claim for name, claim in claims.items() if not claim.needs}
+    runs = _planned(checkout, {claim.study for claim in here.values()}, tier, output)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):
         if not resume:
@@ -160,11 +163,12 @@ def verify(
     failures = {name: run.error for name, run in runs.items() if run.state != "finished"}
     found = {
         name: finding(claim, tier, runs[claim.study].path / "results" / RECORDS["full"])
-        for name, claim in claims.items()
+        for name, claim in here.items()
         if claim.study not in failures
     }
+    found |= {name: each for name, each in recorded(checkout).items() if each.claim.needs}
     together = adjusted({**recorded(checkout, tier), **found})
-    return Verified({name: together[name] for name in found}, failures)
+    return Verified({name: together[name] for name in claims if name in found}, failures)
 
 
 def _planned(
@@ -229,7 +233,11 @@ class _Studies:
             raise RuntimeError(f"{study.name} took longer than {self.limit:g} s; it said\n{said}")
         if code:
             raise RuntimeError(f"{study.name} ended with exit code {code}; it said\n{said}")
-        return xr.Dataset(attrs={"verdict": read_summary(folder / RECORDS["full"])["verdict"]})
+        try:
+            verdict = read_summary(folder / RECORDS["full"])["verdict"]
+        except ClaimError as error:  # a failure of this study, no reason to stop the others
+            raise RuntimeError(str(error)) from error
+        return xr.Dataset(attrs={"verdict": verdict})
 
     def _wait(self, study: Study, folder: Path, log: Path) -> int | None:
         """The exit code, or None after the time limit."""
@@ -282,6 +290,8 @@ def record(checkout: Path, verified: Verified) -> list[Path]:
     written = {}
     for found in verified.findings.values():
         name = found.claim.study
+        if found.claim.needs:
+            continue
         path = checkout / "validation" / name / "results" / RECORDS["quick"]
         if name not in written:
             with replaced(path) as temporary:

@@ -107,7 +107,6 @@ def report_verify(options: VerifyOptions) -> int:
             f"claims that need a GPU: {needed or 'none of these'}. No study trains them: "
             "docs/deepnets.md says how `overalign sweep --device cuda` does, on data that you have"
         )
-    # the folder of before may be the one that is about to be replaced by --record
     before = recorded(checkout, options.tier)
     verified = _run(options, checkout)
     console = Console(highlight=False)
@@ -215,7 +214,8 @@ def _measured(found: Finding) -> str:
 def _compare(before: Mapping[str, Finding], verified: Verified, console: Console) -> int:
     """Say which verdicts are not those of the record; the exit code."""
     changed = []
-    for name, found in verified.findings.items():
+    ran = {name: found for name, found in verified.findings.items() if not found.claim.needs}
+    for name, found in ran.items():
         if name not in before:
             changed.append(f"{name} has no record of this tier; it is {found.judgement.value} now")
         elif before[name].judgement is not found.judgement:
@@ -226,7 +226,7 @@ def _compare(before: Mapping[str, Finding], verified: Verified, console: Console
     console.print()
     for sentence in changed:
         console.print(sentence, markup=False, soft_wrap=True)
-    same = len(verified.findings) - len(changed)
+    same = len(ran) - len(changed)
     lost = len(verified.failures)
     failed = f"; {lost} {'study has' if lost == 1 else 'studies have'} no result" if lost else ""
     console.print(f"{same} verdicts as recorded, {len(changed)} not{failed}")
