@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 COMMANDS = [
-    'python -m pip install -e ".[all]" && overalign ucurve',
+    'python -m pip install -e ".[all]" && overalign verify',
     'python -m pip install -e ".[test]" && python -m pytest',
 ]
 
