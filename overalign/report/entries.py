@@ -160,7 +160,7 @@ def _entry(finding: Finding, checkout: Path) -> Entry:
         versions={name: text for name, text in versions.items() if "sha256" not in name},
         digest=digest(versions),
         data=tuple(path.relative_to(checkout) for path in sorted(study.glob("results/*.csv"))),
-        picture=_picture(finding.folder / finding.claim.figure),
+        picture=_picture(finding),
     )
 
 
@@ -180,15 +180,19 @@ def _against(criterion: Path) -> str:
     return "" if found is None else found[1].replace("\n> ", " ")
 
 
-def _picture(path: Path) -> Picture | None:
+def _picture(finding: Finding) -> Picture | None:
     """A figure with its size and the description that it holds; None if there is none."""
     from PIL import Image, UnidentifiedImageError
 
+    path = finding.folder / finding.claim.figure
     if not path.is_file():
         return None
+    # beside the record of a small variant stands the figure of the full study
+    is_of_another = finding.tier == "quick" and (finding.folder / RECORDS["quick"]).is_file()
+    note = "Of the full study: " if is_of_another else ""
     try:
         with Image.open(path) as image:
-            shows = str(image.info.get("Description", ""))
+            shows = note + str(image.info.get("Description", ""))
             return Picture(path, path.read_bytes(), image.width, image.height, shows)
     except (OSError, UnidentifiedImageError) as error:
         raise ClaimError(f"{path}: not a picture ({error}); repeat the study") from error
