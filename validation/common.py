@@ -170,6 +170,17 @@ def at_least(
     return Criterion(line, statement, measured, interval, threshold, verdict)
 
 
+def exact(
+    line: str, statement: str, measured: float, threshold: float, falsified: float
+) -> Criterion:
+    """An identity up to rounding: HOLDS to the threshold, FAILS only above `falsified`."""
+    if measured <= threshold:
+        verdict: Verdict = "HOLDS"
+    else:  # not a number is neither
+        verdict = "FAILS" if measured > falsified else "INCONCLUSIVE"
+    return Criterion(line, statement, measured, None, threshold, verdict)
+
+
 def enough(line: str, statement: str, measured: float, threshold: float) -> Criterion:
     """A size of the study: too small a study is INCONCLUSIVE, not a failure."""
     verdict: Verdict = "HOLDS" if measured >= threshold else "INCONCLUSIVE"
