@@ -243,13 +243,15 @@ def draw(results: Path) -> Any:
     for shift, (condition, (colour, marker)) in enumerate(looks.items()):
         mine = [r for r in rows if r["condition"] == condition and r["rule"] != "class mean"]
         y = [names.index(row["rule"]) + 0.22 * (shift - 1) for row in mine]
-        left.plot(
+        left.errorbar(
             [row["difference"] for row in mine],
             y,
-            marker,
+            xerr=[ERRORS * row["standard_error"] for row in mine],
+            fmt=marker,
             color=colour,
             markersize=3.5,
             fillstyle="none",
+            elinewidth=0.8,
             label=labels[condition],
         )
     left.axvline(0.0, color="0.5", linewidth=0.8, zorder=0)
@@ -258,7 +260,7 @@ def draw(results: Path) -> Any:
     left.set_xscale("symlog", linthresh=1e-3)
     left.set_xticks([-0.1, -0.01, 0.0, 0.01, 0.1], ["$-0.1$", "$-0.01$", "0", "0.01", "0.1"])
     left.set_xlabel("mean error less that of the class mean")
-    left.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=1)
+    left.legend(loc=(0.02, 0.62), title="bars: 2 s.e.")
     draw_gain(right, common.read_rows(results / "anisotropic.csv"))
     return figure
 

@@ -40,6 +40,10 @@ RULES: Mapping[str, Rule] = {
 }
 NORMALISED = ("normalised, L", "normalised, 2, eps", "normalised, 2")
 MAPS = ("exact", "lr/c", "same decay", "biases", *NORMALISED)
+OTHERS = (  # in the figure
+    *("step lr/c", "the same decay", "with biases", "batch norm, degree L"),
+    *("batch norm, degree 2, eps", "batch norm, degree 2"),
+)
 THRESHOLD, FALSIFIED = 1e-10, 1e-8
 SEEN = 0.1  # difference of outputs that is another training
 
@@ -220,7 +224,7 @@ def draw(results: Path) -> Any:
     figure, ((ax,),) = common.new_figure(1, 1, width=6.4, height=3.6)
     labels = [
         *((f"exact, {rule}", of(rows, map="exact", rule=rule)) for rule in RULES),
-        *((name, of(rows, map=name)) for name in MAPS[1:]),
+        *((label, of(rows, map=name)) for name, label in zip(MAPS[1:], OTHERS, strict=True)),
     ]
     for place, (_, found) in enumerate(labels):
         for shift, (depth, colour, marker) in enumerate(
@@ -234,7 +238,7 @@ def draw(results: Path) -> Any:
         ax.axhline(limit, color="0.5", linestyle=style, linewidth=0.9, zorder=0)
     ax.set(yscale="log", ylabel="largest difference of the outputs")
     ax.set_xticks(range(len(labels)), [label for label, _ in labels], rotation=25, ha="right")
-    ax.legend(loc="upper left")
+    ax.legend(loc=(0.02, 0.55), title="lines: holds, false; other training")
     return figure
 
 
