@@ -244,7 +244,7 @@ class Sweep(Config, frozen=True):
     log2_output_multipliers : tuple of float
         Binary logarithms of c, increasing.
     learning_rates : tuple of float
-        Before they are divided by c, increasing.
+        Before they are scaled with c (`Training.step_rule`), increasing.
     seeds : int
         Number of seeds; each draws its own data and initial weights.
     seed : int
