@@ -278,7 +278,11 @@ def draw_gain(ax: Any, turned: Sequence[Mapping[str, Any]]) -> None:
         ax.errorbar(x, gain, ends, fmt=marker + "-", label=f"1 to {spread:g}", **style)
         limit = np.mean([row["class_mean_of_many"] - row["bayes"] for row in mine])
         ax.axhline(float(limit), color=colour, linestyle=":", linewidth=0.9)
-    ax.set(xscale="log", xlabel=r"class size $n_+$", ylabel="error of the class mean less whitened")
+    ax.set(
+        xscale="log",
+        xlabel=r"class size $n_+$",
+        ylabel="error of the class mean less that of the whitened",
+    )
     ax.set_xticks(SIZES, map(str, SIZES))
     ax.minorticks_off()
     ax.legend(title="variances; dotted: limit")

@@ -226,7 +226,10 @@ def draw(results: Path) -> Any:
         middle.plot(x, y, marker, color=colour, markersize=3.5, fillstyle="none", label=label)
     middle.plot([1e-5, 1.0], [1e-5, 1.0], color="0.5", linewidth=0.8, zorder=0)
     middle.set(
-        xscale="log", yscale="log", xlabel="noncentral $F$", ylabel="share of violating pairs"
+        xscale="log",
+        yscale="log",
+        xlabel="probability or bound, noncentral $F$",
+        ylabel="share of violating pairs",
     )
     middle.legend()
     for bound, label, colour, marker in (

@@ -238,7 +238,8 @@ def draw(results: Path) -> Any:
         ax.axhline(limit, color="0.5", linestyle=style, linewidth=0.9, zorder=0)
     ax.set(yscale="log", ylabel="largest difference of the outputs")
     ax.set_xticks(range(len(labels)), [label for label, _ in labels], rotation=25, ha="right")
-    ax.legend(loc=(0.02, 0.55), title="lines: holds, false; other training")
+    lines = "dashed: the same below", "dotted: not the same above", "dash-dotted: another training"
+    ax.legend(loc=(0.03, 0.52), ncols=3, title="\n".join(lines))
     return figure
 
 

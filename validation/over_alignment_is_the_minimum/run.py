@@ -221,7 +221,7 @@ def draw(results: Path) -> Any:
         xscale="log",
         yscale="log",
         xlabel="OA, closed form",
-        ylabel="least error in the cone $-E^*$",
+        ylabel="OA, found by the optimiser",
     )
     for name, label, colour, line in (
         ("difference", "OA", BLUE, "-"),
@@ -234,8 +234,12 @@ def draw(results: Path) -> Any:
         )
     for limit, style in ((THRESHOLD, "--"), (FALSIFIED, ":")):
         right.axvline(limit, color="0.4", linestyle=style, linewidth=0.9)
-    right.set(xscale="log", xlabel="|closed form $-$ optimiser|", ylabel="share of the cones")
-    right.legend(loc=(0.22, 0.4), title="dashed: holds, dotted: false")
+    right.set(
+        xscale="log",
+        xlabel="difference of closed form and optimiser",
+        ylabel="share of the cones up to it",
+    )
+    right.legend(loc=(0.22, 0.4), title="dashed: holds below\ndotted: false above")
     return figure
 
 
