@@ -131,7 +131,8 @@ def test_without_a_checkout_it_is_said_how_to_get_one(
     assert "come with a clone of the repository" in capsys.readouterr().err
 
 
-def test_an_interrupt_ends_the_command_and_its_studies(checkout: Path, tmp_path: Path) -> None:
+def begun(checkout: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], int]:
+    """The command with a study that goes on for a minute, and the number of that process."""
     mark = tmp_path / "mark"
     slow = f"open({str(mark)!r}, 'w').write(str(__import__('os').getpid())); time.sleep(60)"
     write_study(checkout, "second", summary("second", line("C1")), slow)
@@ -139,9 +140,33 @@ def test_an_interrupt_ends_the_command_and_its_studies(checkout: Path, tmp_path:
     process = subprocess.Popen(command, cwd=checkout, stderr=subprocess.PIPE, text=True)
     while not mark.is_file() or not mark.read_text():
         time.sleep(0.05)
+    return process, int(mark.read_text())
+
+
+def is_alive(process: int) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGKILL"])
+def test_a_study_ends_with_the_command(number: str, checkout: Path, tmp_path: Path) -> None:
+    process, study = begun(checkout, tmp_path)
+    process.send_signal(getattr(signal, number))
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 30
+    while is_alive(study) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(study)
+
+
+def test_an_interrupt_ends_the_command_and_its_studies(checkout: Path, tmp_path: Path) -> None:
+    process, study = begun(checkout, tmp_path)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert said == "interrupted; finished studies are kept in verify; --resume goes on from there\n"
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(mark.read_text()), 0)
+    assert not is_alive(study)

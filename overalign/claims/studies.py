@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,10 +188,11 @@ def _planned(
 
 
 def _sources(checkout: Path) -> str:
-    """Hash of all code that a study may use."""
+    """Hash of all code and settings that a study may use."""
     digest = hashlib.sha256()
-    for folder in ("overalign", "validation", "tests/oracles"):
-        for path in sorted((checkout / folder).rglob("*.py")):
+    folders = [checkout / name for name in ("overalign", "validation", "tests/oracles")]
+    for pattern in ("*.py", "*.toml"):  # settings of studies are files, too
+        for path in sorted(path for folder in folders for path in folder.rglob(pattern)):
             digest.update(path.relative_to(checkout).as_posix().encode() + b"\0")
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -240,16 +241,23 @@ class _Studies:
         return xr.Dataset(attrs={"verdict": verdict})
 
     def _wait(self, study: Study, folder: Path, log: Path) -> int | None:
-        """The exit code, or None after the time limit."""
-        command = [sys.executable, "-m", f"validation.{study.name}.run", "--output", str(folder)]
+        """The exit code, or None after the time limit.
+
+        Raises
+        ------
+        CancelledError
+            Nothing begins any more.
+        """
+        command = [sys.executable, "-m", f"{__package__}.launcher", f"validation.{study.name}.run"]
+        command += ["--output", str(folder), *["--quick"] * (study.tier == "quick")]
         with log.open("wb") as stream:
             with self.lock:
                 if self.ended:
-                    return None
+                    raise CancelledError(f"{study.name} was not begun")
                 process = subprocess.Popen(
-                    command + ["--quick"] * (study.tier == "quick"),
+                    command,
                     cwd=study.checkout,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,  # the study ends with it: see launcher.py
                     stdout=subprocess.DEVNULL,
                     stderr=stream,
                     start_new_session=True,  # so that all of its processes can be ended together
@@ -264,6 +272,8 @@ class _Studies:
             finally:
                 with self.lock:
                     self.running.discard(process)
+                if process.stdin:
+                    process.stdin.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
