@@ -186,11 +186,18 @@ def test_other_lines_keep_their_verdict(
     assert adjusted_of(checkout, kept, clear).name == verdict
 
 
-def test_an_interval_of_something_else_than_what_was_measured_is_widened_about_its_middle(
-    checkout: Path,
+@pytest.mark.parametrize(
+    ("p_value", "expected"), [(0.004, "HOLDS"), (0.006, "INCONCLUSIVE"), (0.06, "HOLDS")]
+)
+def test_a_test_is_adjusted_by_its_p_value_and_not_by_its_interval(
+    p_value: float, expected: str, checkout: Path
 ) -> None:
-    p_value = line("C1", measured=0.004, interval=[0.02, 0.05], threshold=0.01)
-    assert adjusted_of(checkout, p_value) is Judgement.HOLDS
+    tested = line("C1", measured=0.03, interval=[0.02, 0.05], threshold=0.0, p_value=p_value)
+    others = [
+        line("C1", statement=f"{k}", measured=0.0, interval=[-0.1, 0.1], threshold=1.0)
+        for k in range(9)
+    ]
+    assert adjusted_of(checkout, tested, *others).name == expected
 
 
 # ---------------------------------------------------------------- studies that run anew

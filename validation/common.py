@@ -47,6 +47,7 @@ SOURCES = {
     "training_source_sha256": tuple(
         f"deepnet/{path.name}" for path in sorted((ROOT / "overalign" / "deepnet").glob("*.py"))
     ),
+    "engine_source_sha256": ("records.py", "engine.py", "executors.py"),
     "statements_source_sha256": (
         *("special.py", "observation.py", "verdicts.py"),
         *(
@@ -137,6 +138,7 @@ class Criterion:
     interval: tuple[float, float] | None
     threshold: float
     verdict: Verdict
+    p_value: float | None = None  # where it was a test that decided
 
 
 def at_most(

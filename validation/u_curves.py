@@ -17,8 +17,6 @@ from msgspec.structs import replace
 from overalign.deepnet.settings import Sweep
 from overalign.deepnet.statistics import (
     FEWEST_PAIRS,
-    SIGNIFICANCE,
-    SMALLEST_DIP,
     Side,
     control,
     dispersion,
@@ -126,14 +124,12 @@ def table_of(rows: Rows, settings: Sweep) -> xr.Dataset:
 
 
 def dip(line: str, name: str, side: Side) -> Criterion:
-    """One side of a U: its p-value against the significance, its verdict that of the test."""
+    """One side of a U, with the verdict of its test."""
     verdicts: dict[Judgement, common.Verdict] = {
         Judgement.HOLDS: "HOLDS",
         Judgement.FAILS: "FAILS",
     }
-    verdict = verdicts.get(side.judgement, "INCONCLUSIVE")
-    statement = f"{name}: p; the interval is of the difference, a dip is at least {SMALLEST_DIP:g}"
-    return Criterion(line, statement, side.p_value, (side.low, side.high), SIGNIFICANCE, verdict)
+    return _by_test(line, f"{name}: difference", side, verdicts.get(side.judgement, "INCONCLUSIVE"))
 
 
 def no_dip(line: str, name: str, side: Side) -> Criterion:
@@ -141,8 +137,13 @@ def no_dip(line: str, name: str, side: Side) -> Criterion:
     verdict: common.Verdict = "FAILS" if side.judgement is Judgement.HOLDS else "HOLDS"
     if side.pairs < FEWEST_PAIRS:
         verdict = "INCONCLUSIVE"
-    statement = f"{name}: p, which must not be below"
-    return Criterion(line, statement, side.p_value, (side.low, side.high), SIGNIFICANCE, verdict)
+    return _by_test(line, f"{name}: difference, which must not be found", side, verdict)
+
+
+def _by_test(line: str, statement: str, side: Side, verdict: common.Verdict) -> Criterion:
+    ends = (side.low, side.high)
+    p_value = side.p_value if math.isfinite(side.p_value) else None
+    return Criterion(line, statement, side.difference, ends, 0.0, verdict, p_value)
 
 
 def at(table: xr.Dataset, name: str, log2_c: float) -> xr.DataArray:

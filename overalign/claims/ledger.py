@@ -181,6 +181,8 @@ class Line(Config, frozen=True):
     interval : tuple of two, or None
         Of 95 %, unless the criterion says otherwise.
     verdict : {"HOLDS", "FAILS", "INCONCLUSIVE"}
+    p_value : float or None
+        Where it was a test that decided.
 
     Examples
     --------
@@ -198,6 +200,7 @@ class Line(Config, frozen=True):
     interval: tuple[float | None, float | None] | None
     threshold: float | None
     verdict: Literal["HOLDS", "FAILS", "INCONCLUSIVE"]
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -357,17 +360,17 @@ def _worst(verdicts: Iterable[str]) -> Judgement:
 
 
 def adjusted(findings: Mapping[str, Finding]) -> dict[str, Finding]:
-    """Findings judged as if all intervals of the ledger had to hold together.
+    """Findings judged as if all intervals and tests of the ledger had to hold together.
 
-    An interval that decides its line, all of it on one side of the threshold, is widened to the
-    level 1 - 0.05/m, m being the number of such lines in all; if it then contains the threshold the
-    line is INCONCLUSIVE.
+    An interval decides its line if all of it is on one side of the threshold, a test if p < 0.05.
+    With m such lines in all, intervals are widened to the level 1 - 0.05/m, and p must be below
+    0.05/m; a line that this leaves undecided is INCONCLUSIVE.
     """
     deciding = {
         (found.claim.study, line.line, line.statement)
         for found in findings.values()
         for line in found.lines
-        if _decisive(line) is not None
+        if _decides(line, 1)
     }
     return {
         name: replace(found, adjusted=_judged_together(found, max(len(deciding), 1)))
@@ -376,29 +379,24 @@ def adjusted(findings: Mapping[str, Finding]) -> dict[str, Finding]:
 
 
 def _judged_together(found: Finding, comparisons: int) -> Judgement:
-    from ..inference import Estimate, widened
-
     if found.judgement is Judgement.OUT_OF_SCOPE:
         return found.judgement
-
-    def verdict(line: Line) -> str:
-        decisive = _decisive(line)
-        if decisive is None:
-            return line.verdict
-        wide = widened(Estimate(*decisive), comparisons)
-        straddles = wide.low < float(line.threshold or 0.0) < wide.high
-        return "INCONCLUSIVE" if straddles else line.verdict
-
-    return _worst(verdict(line) for line in found.lines)
+    return _worst(
+        "INCONCLUSIVE" if _decides(line, 1) and not _decides(line, comparisons) else line.verdict
+        for line in found.lines
+    )
 
 
-def _decisive(line: Line) -> tuple[float, float, float] | None:
-    """Centre and ends of an interval that lies on one side of its threshold, or None."""
+def _decides(line: Line, comparisons: int) -> bool:
+    """Whether a test or an interval decides its line, with room for so many comparisons."""
+    from ..inference import LEVEL, Estimate, widened
+
+    if line.p_value is not None:
+        return line.p_value < (1.0 - LEVEL) / comparisons
     if line.interval is None or line.threshold is None:
-        return None
+        return False
     low, high = line.interval
-    if low is None or high is None or low < line.threshold < high:
-        return None
-    measured = line.measured
-    inside = measured is not None and low <= measured <= high  # else it is a p value, say
-    return (measured if inside and measured is not None else (low + high) / 2), low, high
+    if line.measured is None or low is None or high is None:
+        return False
+    wide = widened(Estimate(line.measured, low, high), comparisons)
+    return not wide.low < line.threshold < wide.high

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,7 +71,9 @@ def judge(
     value, low, high = u_curves.over_seeds(gains[-1] - gains[0])
     first, last = scope.dimensions[0], scope.dimensions[-1]
     what = f"gain at {last} less gain at {first}"
-    lines = [common.at_least("C1", what, value, 0.0, (low, high) if enough else (-1.0, 1.0))]
+    lines = [common.at_least("C1", what, value, 0.0, (low, high))]
+    if not enough:
+        lines = [replace(lines[0], verdict="INCONCLUSIVE")]
     steps = [u_curves.over_seeds(larger - smaller) for smaller, larger in pairwise(gains)]
     worst = min(steps)
     fails = enough and any(high < 0.0 for _, _, high in steps)
