@@ -64,6 +64,7 @@ def test_without_a_checkout_it_is_said_how_to_get_one(tmp_path: Path) -> None:
         ('[Y1]\ntitle = "x"', ConfigError, "theory"),
         (entry("Y1", "first").replace("ours", "theirs"), ConfigError, "theirs"),
         (entry("Y1", "first", more="weight = 1"), ConfigError, "weight"),
+        (entry("Y1", "first", lines="[]"), ConfigError, "lines"),
     ],
 )
 def test_what_is_wrong_with_a_ledger_is_said(
@@ -334,6 +335,13 @@ def test_quick_results_are_recorded_beside_the_full_ones(checkout: Path, tmp_pat
     assert json.loads(path.read_text())["quick"] is True
     assert path.with_name("summary.json").read_text() == before
     assert list(recorded(checkout, "quick")) == ["A1", "A2"]
+
+
+@posix
+def test_full_results_are_no_quick_record(checkout: Path, tmp_path: Path) -> None:
+    found = verify(checkout, ["A1"], "full", tmp_path / "out")
+    with pytest.raises(ClaimError, match="A1: not of the quick tier"):
+        record(checkout, found)
 
 
 @posix

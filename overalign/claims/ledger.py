@@ -8,7 +8,9 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
 
 from ..errors import ClaimError
 from ..records import Config, config_from
@@ -64,7 +66,7 @@ class Claim(Config, frozen=True):
     provenance: Provenance
     place: str
     study: str
-    lines: tuple[str, ...]
+    lines: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     meaning: str
     needs: Literal["", "gpu"] = ""
     figure: str = "figure.png"
@@ -110,8 +112,10 @@ def read_ledger(checkout: Path) -> dict[str, Claim]:
 
     Raises
     ------
+    ClaimError
+        The ledger cannot be read.
     ConfigError
-        The ledger cannot be read, or an entry has an unknown, missing or wrong field.
+        An entry has an unknown, missing or wrong field.
 
     Examples
     --------

@@ -294,14 +294,20 @@ def record(checkout: Path, verified: Verified) -> list[Path]:
 
     Raises
     ------
+    ClaimError
+        They are of the full tier, whose records the studies write themselves.
     OutputError
         A file cannot be written.
     """
+    here = {name: found for name, found in verified.findings.items() if not found.claim.needs}
+    if full := [name for name, found in here.items() if found.tier != "quick"]:
+        raise ClaimError(
+            f"{', '.join(full)}: not of the quick tier; python -m validation.STUDY.run writes the "
+            "record of a full study"
+        )
     written = {}
-    for found in verified.findings.values():
+    for found in here.values():
         name = found.claim.study
-        if found.claim.needs:
-            continue
         path = checkout / "validation" / name / "results" / RECORDS["quick"]
         if name not in written:
             with replaced(path) as temporary:
