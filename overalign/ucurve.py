@@ -3,7 +3,7 @@
 A sweep draws data sets, trains two-layer networks on each at every alpha of a grid, to the same
 risk, and measures the networks and their effective predictors. One data set is one run on disk
 (`overalign.records.RunFolder`), so a sweep that was interrupted, or is asked for more data sets,
-goes on where it was.
+goes on where it was, also when its data file has been moved.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from .alignment import ClassAlignment, alignment_of, angle
@@ -130,7 +131,7 @@ class UCurve(Config, frozen=True):
         DataFileError
             The data are in a file that cannot be read.
         """
-        alone, digest = msgspec.structs.replace(self, sets=1), file_digest(self.data)
+        alone, digest = replace(self, sets=1), file_digest(self.data)
         return tuple(
             UCurveRun(settings=alone, index=index, file_sha256=digest) for index in range(self.sets)
         )
@@ -191,7 +192,7 @@ class UCurveRun(Config, frozen=True):
     index : int
         Which of the data sets of ``settings.seed``.
     file_sha256 : str, optional
-        Of the data file: another content is another run.
+        Of the data file: another content is another run, another place is not.
 
     Examples
     --------
@@ -202,6 +203,24 @@ class UCurveRun(Config, frozen=True):
     settings: UCurve
     index: Annotated[int, msgspec.Meta(ge=0)]
     file_sha256: str | None = None
+
+    def identity(self) -> Self:
+        """The data set, its file known by kind and digest and not by its place.
+
+        Returns
+        -------
+        UCurveRun
+
+        Examples
+        --------
+        >>> run = UCurveRun(settings=UCurve(data="old/mine.npz"), index=0, file_sha256="5ae1...")
+        >>> run.identity().settings.data, UCurve().runs[0].identity().settings.data
+        ('.npz', 'mixture')
+        """
+        if self.file_sha256 is None:
+            return self
+        kind = Path(self.settings.data).suffix.lower()
+        return replace(self, settings=replace(self.settings, data=kind))
 
 
 # ---------------------------------------------------------------- one data set

@@ -228,6 +228,30 @@ def test_another_content_of_a_file_is_another_run(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").iterdir())) == 2
 
 
+def test_a_file_that_was_moved_is_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = oa.GaussianMixture(4, 2.0, 1.0).sample(30, seed=1)
+    old, new = tmp_path / "old.npz", tmp_path / "elsewhere" / "new.npz"
+    np.savez(old, x=sample.x, y=sample.y)
+    settings = UCurve(data=str(old), sets=1, width=8, alphas=3, eta=0.3)
+    first = run_ucurve(settings, tmp_path / "runs")
+    new.parent.mkdir()
+    old.rename(new)
+    measured: list[str] = []
+
+    def noted(run: ucurve.UCurveRun) -> xr.Dataset:
+        measured.append(run.settings.data)
+        return measure(run)
+
+    monkeypatch.setattr(ucurve, "measure", noted)
+    moved = msgspec.structs.replace(settings, data=str(new), sets=2)
+    again = run_ucurve(moved, tmp_path / "runs")
+    assert measured == [str(new)]  # the second data set, read where the file is now
+    xr.testing.assert_equal(again.isel(set=[0]), first)
+    assert str(tmp_path) not in "".join(p.read_text() for p in tmp_path.glob("runs/*/*.json"))
+
+
 def test_finished_sets_are_kept_and_more_sets_are_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: xr.Dataset
 ) -> None:
