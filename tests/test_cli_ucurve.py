@@ -119,6 +119,47 @@ def test_what_is_finished_is_not_done_again(
     assert (tmp_path / "ucurve.png").read_bytes() == picture
 
 
+def test_failed_data_sets_have_an_exit_code_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = oa.ucurve.measure
+
+    def breaks(run: oa.ucurve.UCurveRun) -> xr.Dataset:
+        if run.index == 1:
+            raise ZeroDivisionError("of zero")
+        return true(run)
+
+    monkeypatch.setattr(oa.ucurve, "measure", breaks)
+    arguments = [*SMALL, "--output", str(tmp_path)]
+    for _ in range(2):  # when it fails, and when it is found failed
+        code, out, err = run(capsys, *arguments)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith("overalign: 1 of 2 runs failed; the first: ZeroDivisionError: of")
+        assert err.endswith("to do the failed ones again, add --retry-failed\n")
+        assert not (tmp_path / "results.nc").exists()
+    monkeypatch.undo()
+    assert run(capsys, *arguments)[0] == 1  # not without being asked
+    code, _, err = run(capsys, *arguments, "--retry-failed")
+    assert (code, err) == (0, "")
+    assert oa.read_dataset(tmp_path / "results.nc").sizes["set"] == 2
+
+
+def test_a_sweep_goes_on_with_its_file_in_another_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = oa.GaussianMixture(4, 2.0, 1.0).sample(30, seed=1)
+    np.savez(tmp_path / "old.npz", x=sample.x, y=sample.y)
+    arguments = [*SMALL[2:], "--output", str(tmp_path / "out")]
+    run(capsys, *arguments, "--data", str(tmp_path / "old.npz"))
+    first = oa.read_dataset(tmp_path / "out" / "results.nc")
+    (tmp_path / "old.npz").rename(tmp_path / "new.npz")
+    code, _, err = run(capsys, *arguments, "--data", str(tmp_path / "old.npz"))
+    assert (code, "no such file" in err) == (2, True)
+    monkeypatch.setattr(oa.ucurve, "measure", lambda run: pytest.fail("it was done again"))
+    assert run(capsys, *arguments, "--data", str(tmp_path / "new.npz"))[0] == 0
+    assert oa.read_dataset(tmp_path / "out" / "results.nc").equals(first)
+
+
 def test_a_stop_that_is_not_reached_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
 import tyro
 
-from ..errors import OutputError
+from ..errors import OutputError, RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,6 +78,13 @@ def progress_bar(console: Console, **options: Any) -> Progress:
         console=console,
         **options,
     )
+
+
+def end_failed(console: Console, error: RunError) -> NoReturn:
+    """End the process because runs failed, and say it in the words of the command line."""
+    said = str(error).replace("call with retry_failed=True", "add --retry-failed")
+    console.print(f"overalign: {' '.join(said.split())}", markup=False, soft_wrap=True)
+    sys.exit(NOT_REACHED)
 
 
 @contextmanager

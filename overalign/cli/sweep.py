@@ -27,6 +27,7 @@ from .shared import (
     REACHED,
     MaybeInt,
     MaybeText,
+    end_failed,
     made_folder,
     progress_bar,
 )
@@ -211,13 +212,12 @@ def _sweep(options: SweepOptions) -> xr.Dataset:
                     on_error=options.on_error,
                 )
             except RunError as error:  # of the work; that of `open_executor` is a refusal
-                failure = str(error).replace("call with retry_failed=True", "add --retry-failed")
+                failure = error
     except KeyboardInterrupt:
         left = f"finished groups are kept in {options.output}; the same command goes on from there"
         console.print(f"interrupted; {left}", markup=False, soft_wrap=True)
         sys.exit(INTERRUPTED)
-    console.print(f"overalign: {' '.join(failure.split())}", markup=False, soft_wrap=True)
-    sys.exit(NOT_REACHED)
+    return end_failed(console, failure)
 
 
 def _workers(options: SweepOptions) -> int:

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from ..errors import ProblemError
+from ..errors import ProblemError, RunError
 from ..optimum import Optimum, Rise, find_optimum, over_sets
 from ..records import require_writable, write_config, write_dataset
 from ..ucurve import UCurve, run_ucurve
-from .shared import NOT_REACHED, REACHED, MaybeInt, interrupt_ends, made_folder, progress_bar
+from .shared import (
+    NOT_REACHED,
+    REACHED,
+    MaybeInt,
+    end_failed,
+    interrupt_ends,
+    made_folder,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,8 +43,8 @@ class UCurveOptions:
 
     Writes results.nc, a figure ucurve.png, config.toml (which --config takes again), and a folder
     runs with one result for each data set: a sweep that was interrupted, or is asked for more data
-    sets, goes on where it was. Exit code 0: done; 1: the stop was reached at too few scales to
-    speak of an optimum; 2: the request cannot be met.
+    sets, goes on where it was. Exit code 0: done; 1: data sets failed, or the stop was reached at
+    too few scales to speak of an optimum; 2: the request cannot be met.
 
     Parameters
     ----------
@@ -81,6 +89,8 @@ def report_ucurve(options: UCurveOptions) -> int:
     ------
     OveralignError
         The request cannot be met.
+    SystemExit
+        There is no table: data sets failed, now or earlier.
 
     Examples
     --------
@@ -126,18 +136,21 @@ def _sweep(options: UCurveOptions) -> xr.Dataset:
     console = Console(stderr=True)
     runs = options.output / _RUNS
     left = f"finished data sets are kept in {runs}; the same command goes on from there"
-    with (
-        interrupt_ends(console, left),
-        ThreadPoolExecutor(options.workers or os.cpu_count() or 1) as executor,
-        _progress(console) as progress,
-    ):
-        return run_ucurve(
-            options.settings,
-            runs,
-            executor=executor,
-            progress=progress,
-            retry_failed=options.retry_failed,
-        )
+    try:
+        with (
+            interrupt_ends(console, left),
+            ThreadPoolExecutor(options.workers or os.cpu_count() or 1) as executor,
+            _progress(console) as progress,
+        ):
+            return run_ucurve(
+                options.settings,
+                runs,
+                executor=executor,
+                progress=progress,
+                retry_failed=options.retry_failed,
+            )
+    except RunError as error:
+        return end_failed(console, error)
 
 
 @contextmanager
