@@ -288,6 +288,16 @@ def test_time_is_the_rate_times_the_steps() -> None:
         plot_learning_curves(table, against="steps")
 
 
+def test_steps_of_adam_are_no_time() -> None:
+    table = full_table()
+    settings = json.loads(table.attrs["settings"])
+    settings["training"]["optimiser"] = "adam"
+    table.attrs["settings"] = json.dumps(settings)
+    with pytest.raises(oa.ProblemError, match="steps of 'adam' have one size whatever"):
+        plot_learning_curves(table, against="time")
+    assert len(plot_learning_curves(table)) == 2
+
+
 # ------------------------------------------------------------------------ gain, dispersion
 
 

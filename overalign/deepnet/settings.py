@@ -193,7 +193,7 @@ class Cell(Config, frozen=True):
     log2_output_multiplier : float
         Binary logarithm of c.
     learning_rate : float
-        Before it is divided by c (or multiplied by c^(-2/L)).
+        Before it is scaled with c (`Training.step_rule`): the steps of "adam" take it as it is.
     """
 
     log2_output_multiplier: float

@@ -295,8 +295,7 @@ def plot_heat_map(
         raise ProblemError(f"no run of the table has a number for {quantity}; nothing to draw")
     x = table["log2_output_multiplier"].values.astype(float)
     rates = np.log2(table["learning_rate"].values.astype(float))
-    training = config_from(Training, _settings(table).get("training", {}), "settings of the table")
-    power, step_size = training.step_rule()
+    power, step_size = _training(table).step_rule()
     steps = rates[:, None] - power * x
     scale = Normalize(float(np.nanmin(mean)), float(np.nanmax(mean)))
     with style():
@@ -371,19 +370,30 @@ def plot_learning_curves(
         As in `plot_accuracy`.
     task : {"given", "linear_teacher"}
     against : {"epoch", "time"}
-        Epochs, or lr times the number of steps, the time of a gradient flow.
+        Epochs, or lr times the number of steps of "sgd", the time of a gradient flow (momentum
+        makes it pass 1 / (1 - momentum) times as fast).
 
     Returns
     -------
     array [2] of matplotlib.axes.Axes
         Means over the seeds, coloured by c, up to the last stop of a seed; a network that has
         stopped keeps its accuracy. Logarithmic beyond the first evaluation.
+
+    Raises
+    ------
+    ProblemError
+        Time was asked for of "adam", whose steps are those of no gradient flow.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     if against not in ("epoch", "time"):
         raise ProblemError(f"against is {against!r}, expected 'epoch' or 'time'")
+    if against == "time" and _training(table).optimiser == "adam":
+        raise ProblemError(
+            "against='time' is lr times steps, which is the time of a gradient flow for 'sgd'; the "
+            "steps of 'adam' have one size whatever the gradient; draw against='epoch'"
+        )
     chosen = at_best_rates(table, task=task)
     x = chosen["log2_output_multiplier"].values.astype(float)
     scale = Normalize(x[0], x[-1] if x.size > 1 else x[0] + 1.0)
@@ -555,6 +565,10 @@ def _settings(table: xr.Dataset) -> dict[str, Any]:
     return settings
 
 
+def _training(table: xr.Dataset) -> Training:
+    return config_from(Training, _settings(table).get("training", {}), "settings of the table")
+
+
 def _headline(table: xr.Dataset) -> str:
     settings = _settings(table)
     task, architecture = settings.get("task", {}), settings.get("architecture", {})
@@ -563,4 +577,5 @@ def _headline(table: xr.Dataset) -> str:
         words.append(f"$n={task['n']}$")
     if architecture:
         words.append(f"{architecture['model']} of width {architecture['width']}")
-    return ", ".join([*words, f"{table.sizes['seed']} seeds"])
+    seeds = table.sizes["seed"]
+    return ", ".join([*words, "1 seed" if seeds == 1 else f"{seeds} seeds"])
