@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from PIL import Image, ImageChops
 
 import overalign as oa
 from overalign.plots import plot_flow, save_figure, time_windows
@@ -163,6 +164,27 @@ def test_formats(dataset: xr.Dataset, tmp_path: Path) -> None:
         save_figure(figure, tmp_path / "flow.xyz")
     with pytest.raises(oa.OutputError, match="does not exist"):
         save_figure(figure, tmp_path / "missing" / "flow.png")
+
+
+def test_a_stamp_stands_below_the_figure_and_changes_nothing(tmp_path: Path) -> None:
+    figure = Figure((4.0, 3.0), layout="constrained", dpi=100)
+    ax = figure.subplots()
+    ax.plot([1, 2], label="a curve")
+    ax.set(title="a title", xlabel="a label")
+    for side in ("upper", "lower"):
+        figure.legend(loc=f"outside {side} center")
+    plain, stamped, again = (tmp_path / f"{name}.png" for name in ("plain", "stamped", "again"))
+    save_figure(figure, plain)
+    save_figure(figure, stamped, stamp="what repeats it")
+    save_figure(figure, again)
+    assert again.read_bytes() == plain.read_bytes()
+    with Image.open(plain) as without, Image.open(stamped) as image:
+        width, height = without.size
+        above = image.convert("RGB").crop((0, 0, width, height))
+        below = image.convert("L").crop((0, height, *image.size))
+        assert ImageChops.difference(above, without.convert("RGB")).getbbox() is None
+        assert below.height > 10
+        assert below.getextrema()[0] < 150
 
 
 def test_pyplot_is_not_needed() -> None:

@@ -145,16 +145,22 @@ def _foot(figure: Figure, line: str) -> Iterator[Any]:
 
     width, height = figure.get_size_inches()
     place = {"x": 1.0 - 0.06 / width, "y": -0.03 / height, "ha": "right", "va": "top"}
+    # laid out now, while legends outside of the axes have their room: they would follow the edge of
+    # the area that is saved, and one that is held in its place has no room
+    figure.draw_without_rendering()
+    layout = figure.get_layout_engine()
+    figure.set_layout_engine("none")
     text = figure.text(s=plain_text(line), fontsize=6.0, color="#555555", **place)
-    text.set_in_layout(False)
-    for legend in figure.legends:
-        if legend.get_bbox_to_anchor().bounds == figure.bbox.bounds:
-            # it would follow the edge of the area that is saved
-            legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
+    free = [each for each in figure.legends if each.get_bbox_to_anchor() is figure.bbox]
+    for legend in free:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
     try:
         yield Bbox.from_extents(0.0, -_FOOT, width, height)
     finally:
         text.remove()
+        for legend in free:
+            legend.set_bbox_to_anchor(None)
+        figure.set_layout_engine(layout)
 
 
 def plain_text(text: str) -> str:

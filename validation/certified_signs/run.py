@@ -274,7 +274,7 @@ def draw_figure(results: Path) -> Any:
         points = [0.1 * 100.0 ** (k / 200) for k in range(201)]
         centre = [math.atan(math.sqrt((d - 1) / size) / x) for x in points]
         panel.plot(points, centre, color="k", linewidth=1.2)
-        panel.set(xscale="log", xlim=RATIOS, ylim=QUARTER, title=f"sigma = {at_sigma:g}")
+        panel.set(xscale="log", xlim=RATIOS, ylim=QUARTER, title=rf"$\sigma={at_sigma:g}$")
         panel.set(xlabel=r"$\kappa/\sigma$", ylabel=r"$\varphi$ (rad)")
     names = ("(5.1) holds: an interior optimum", "(5.1) is false: none", "undecided")
     handles: list[Any] = [
@@ -283,7 +283,7 @@ def draw_figure(results: Path) -> Any:
     ]
     handles.append(Line2D([], [], color="k", linewidth=1.2, label=r"centre of $\varphi$"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
-    figure.suptitle("Where OA + g has an interior optimum: d = 20, n_+ = 6, L = 1", fontsize=11)
+    figure.suptitle("Where OA + $g$ has an interior optimum: $d=20$, $n_+=6$, $L=1$", fontsize=11)
     return figure
 
 

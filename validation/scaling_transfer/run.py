@@ -173,7 +173,7 @@ def draw(
         if not found:
             continue
         label = f"$h={width}$" + (", held out" if width == scope.held_out[1] else "")
-        marker, colour = ("D" if width == scope.held_out[1] else "o"), f"C{k}"
+        marker, colour = ("D" if width == scope.held_out[1] else "o^sv"[k]), f"C{k}"
         values = np.array([each.log2_c for each in found.values()])
         ends = [np.quantile(each.replicates, [0.025, 0.975]) for each in found.values()]
         bars = np.maximum([values - np.array(ends)[:, 0], np.array(ends)[:, 1] - values], 0.0)

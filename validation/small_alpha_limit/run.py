@@ -114,20 +114,22 @@ def draw_figure(results: Path) -> Any:
     """Alignment against its limit, and the gap against alpha."""
     alignments = common.read_rows(results / "alignments.csv")
     figure, (panels,) = common.new_figure(1, 2)
-    for eta, colour in zip(ETAS, ("C0", "C1", "C2"), strict=True):
+    looks = zip(ETAS, ("C0", "C1", "C2"), "o^s", (7, 5, 3), strict=True)  # many lie on others
+    for eta, colour, marker, size in looks:
         here = [row for row in alignments if row["eta"] == eta]
         x = [1.0 - row["limit"] for row in here]
-        label = f"eta = {eta:g}"
-        panels[0].loglog(x, [1.0 - r["Psi"] for r in here], ".", color=colour, label=label)
+        look = {"color": colour, "marker": marker, "markersize": size, "linestyle": ""}
+        label = rf"$\eta={eta:g}$"
+        panels[0].loglog(x, [1.0 - row["Psi"] for row in here], label=label, **look)
         for alpha in ALPHAS:
             gap = max(abs(row["Psi"] - row["limit"]) for row in here if row["alpha"] == alpha)
-            panels[1].loglog(alpha, max(gap, 1e-16), "o", color=colour)
+            panels[1].loglog(alpha, max(gap, 1e-16), **look)
     ends = np.array(panels[0].get_xlim())
     panels[0].loglog(ends, ends, color="0.6", linewidth=0.8, zorder=0)
-    panels[0].set(xlabel=r"$1-\Psi_0(\eta)$", ylabel=r"$1-\Psi$ at the stop, every alpha")
+    panels[0].set(xlabel=r"$1-\Psi_0(\eta)$", ylabel=r"$1-\Psi$ at the stop, every $\alpha$")
     panels[0].legend(fontsize="small")
     panels[1].axhline(1e-5, color="0.6", linewidth=0.8)
-    panels[1].set(xlabel="alpha", ylabel=r"largest $|\Psi-\Psi_0(\eta)|$")
+    panels[1].set(xlabel=r"$\alpha$", ylabel=r"largest $|\Psi-\Psi_0(\eta)|$")
     return figure
 
 

@@ -428,26 +428,26 @@ def draw_heat_map(results: Path) -> Any:
     for (i, k), value in np.ndenumerate(share):
         colour = "k" if value > 0.6 else "w"
         panel.text(k, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    panel.set_xticks(range(len(decades)), [f"1e-{decade}" for decade in decades], fontsize=8)
+    panel.set_xticks(range(len(decades)), [f"$10^{{-{decade}}}$" for decade in decades], fontsize=8)
     panel.set_yticks(range(len(names)), names, fontsize=8)
-    panel.set(xlabel="alpha", title="Problems on which a statement says something (%)")
+    panel.set(xlabel=r"$\alpha$", title="Problems on which a statement says something (%)")
     figure.colorbar(image, ax=panel, label="share", fraction=0.03)
     return figure
 
 
 LABELS = {
     "kappa": r"$\kappa/\sigma$",
-    "dimension": "d",
+    "dimension": "$d$",
     "n": r"$n_+$",
     "width": "width",
     "separability": r"$\lambda$",
 }
 NAMES_OF_THRESHOLDS = {
-    "zeta_lit_0": r"$\zeta_{lit}=0$",
-    "zeta_log_0": r"$\zeta_{log}=0$",
+    "zeta_lit_0": r"$\zeta_\mathrm{lit}=0$",
+    "zeta_log_0": r"$\zeta_\mathrm{log}=0$",
     "t_1_is_T": r"$t_1=T$",
-    "bound_is_0.5": "bound at T is 0.5",
-    "bound_is_0.9": "bound at T is 0.9",
+    "bound_is_0.5": "bound at $T$ is 0.5",
+    "bound_is_0.9": "bound at $T$ is 0.9",
 }
 NAMES_OF_CONSTANTS = {
     "constant": r"$2e^{Xt_1}$",
