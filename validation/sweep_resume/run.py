@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,40 @@ from validation import common
 from validation.common import Criterion
 
 SEED = 20261125
-SWEEP = (
-    *("--n", "200", "--held-out", "200", "--width", "16", "--epochs", "150", "--seeds", "3"),
-    *("--stop-accuracy", "None", "--learning-rates", "0.1", "--stack", "2", "--workers", "2"),
-    *("--log2-output-multipliers", "-8", "-6", "-4", "-2", "0"),
-)
-GROUPS = 18
 KINDS = ("parent", "worker", "dask")
 WATCH = 2.0  # seconds after the end
 GRACE = 1.0  # seconds in which workers may notice that their parent is gone
 PATIENCE = 300.0  # seconds for a sweep
 
 Stamps = dict[Path, int]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How often a sweep is killed, and how large it is."""
+
+    kills: int
+    epochs: int
+    seeds: int
+
+    @property
+    def sweep(self) -> tuple[str, ...]:
+        """Its arguments."""
+        return (
+            *("--n", "200", "--held-out", "200", "--width", "16", "--epochs", str(self.epochs)),
+            *("--seeds", str(self.seeds), "--stop-accuracy", "None", "--learning-rates", "0.1"),
+            *("--stack", "2", "--workers", "2"),
+            *("--log2-output-multipliers", "-8", "-6", "-4", "-2", "0"),
+        )
+
+    @property
+    def groups(self) -> int:
+        """Three of at most two networks for each seed, with and without the labels given."""
+        return 6 * self.seeds
+
+
+FULL = Scope(kills=10, epochs=150, seeds=3)
+QUICK = Scope(kills=1, epochs=50, seeds=2)
 
 
 def start(output: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -90,9 +113,9 @@ def wait_for_first(sweep: subprocess.Popen[str], output: Path) -> None:
         time.sleep(0.005)
 
 
-def undisturbed(folder: Path, executor: str) -> tuple[bytes, float]:
+def undisturbed(folder: Path, executor: str, scope: Scope) -> tuple[bytes, float]:
     """The final table, and the seconds from the first finished group to the last."""
-    sweep = start(folder, *SWEEP, "--executor", executor)
+    sweep = start(folder, *scope.sweep, "--executor", executor)
     code = finish(sweep)
     if code != 0:
         raise RuntimeError(f"the undisturbed sweep ended with exit code {code}")
@@ -100,10 +123,12 @@ def undisturbed(folder: Path, executor: str) -> tuple[bytes, float]:
     return (folder / "results.nc").read_bytes(), 1e-9 * (moments[-1] - moments[0])
 
 
-def disturb(kind: str, output: Path, delay: float, random: np.random.Generator) -> dict[str, Any]:
+def disturb(
+    kind: str, output: Path, delay: float, random: np.random.Generator, scope: Scope
+) -> dict[str, Any]:
     """Kill once, watch, resume; what is to be judged but for the table."""
     executor = "dask" if kind == "dask" else "processes"
-    sweep = start(output, *SWEEP, "--executor", executor)
+    sweep = start(output, *scope.sweep, "--executor", executor)
     wait_for_first(sweep, output)
     time.sleep(delay)
     workers = workers_of(sweep.pid)
@@ -122,14 +147,14 @@ def disturb(kind: str, output: Path, delay: float, random: np.random.Generator) 
     again = statuses(output)
     return {
         "kind": kind,
-        "mid_sweep": int(0 < len(at_kill) < GROUPS),
+        "mid_sweep": int(0 < len(at_kill) < scope.groups),
         "delay": delay,
         "finished_at_kill": len(at_kill),
         "finished_at_resume": len(at_resume),
         "exit_code": code,
         "resume_exit_code": resumed,
         "repeated": len(done_again(at_kill, again) | done_again(at_resume, again)),
-        "missing": GROUPS - len(again),
+        "missing": scope.groups - len(again),
         "changed_later": changed,
     }
 
@@ -153,7 +178,7 @@ def judge(rows: list[dict[str, Any]], kills: int) -> list[Criterion]:
     ]
 
 
-def draw_figure(rows: list[dict[str, Any]]) -> Any:
+def draw_figure(rows: list[dict[str, Any]], scope: Scope) -> Any:
     """Groups that were finished at each kill, and at the resume."""
     figure, ((axes,),) = common.new_figure(1, 1, width=5.0)
     for place, kind in enumerate(KINDS):
@@ -163,7 +188,8 @@ def draw_figure(rows: list[dict[str, Any]]) -> Any:
         axes.plot(x, [int(row["finished_at_resume"]) for row in here], ".", color=f"C{place}")
     axes.set_xticks(range(len(KINDS)), KINDS)
     axes.set(
-        ylabel="groups finished at the kill (x)\nand at the resume (.)", ylim=(0, GROUPS + 0.5)
+        ylabel="groups finished at the kill (x)\nand at the resume (.)",
+        ylim=(0, scope.groups + 0.5),
     )
     return figure
 
@@ -171,34 +197,39 @@ def draw_figure(rows: list[dict[str, Any]]) -> Any:
 def main() -> None:
     """Run the study."""
     chosen = common.arguments(__file__, str(__doc__))
-    kills = 1 if chosen.quick else 10
+    scope = QUICK if chosen.quick else FULL
     random = np.random.default_rng(SEED)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         spans = {}
-        table, spans["processes"] = undisturbed(folder / "processes", "processes")
-        same, spans["dask"] = undisturbed(folder / "dask", "dask")
+        table, spans["processes"] = undisturbed(folder / "processes", "processes", scope)
+        same, spans["dask"] = undisturbed(folder / "dask", "dask", scope)
         if same != table:
             raise RuntimeError("undisturbed sweeps in processes and on dask differ")
         for kind in KINDS:
             span = spans["dask" if kind == "dask" else "processes"]
             number = 0
-            while sum(row["kind"] == kind for row in rows) < kills:
+            while sum(row["kind"] == kind for row in rows) < scope.kills:
                 output = folder / f"{kind}-{number}"
-                row = disturb(kind, output, span * random.uniform(), random)
+                row = disturb(kind, output, span * random.uniform(), random, scope)
                 number += 1
                 if not row["mid_sweep"]:
                     continue
                 row["differs"] = int((output / "results.nc").read_bytes() != table)
                 rows.append(row)
                 common.note(f"{row}")
-    settings = {"kills": kills, "seed": SEED, "sweep": " ".join(SWEEP), "groups": GROUPS}
+    settings = {
+        "kills": scope.kills,
+        "seed": SEED,
+        "sweep": " ".join(scope.sweep),
+        "groups": scope.groups,
+    }
     measured = {f"undisturbed_span_{name}": span for name, span in spans.items()}
     common.save_rows(chosen.output / "kills.csv", rows)
-    common.save_figure(chosen.output / "figure.png", draw_figure(rows))
+    common.save_figure(chosen.output / "figure.png", draw_figure(rows, scope))
     packages = ["torch", "xarray", "h5netcdf", "distributed"]
-    common.record(chosen, "sweep_resume", settings, measured, judge(rows, kills), packages)
+    common.record(chosen, "sweep_resume", settings, measured, judge(rows, scope.kills), packages)
 
 
 if __name__ == "__main__":
