@@ -7,14 +7,21 @@ a cluster's. Nothing but the run folders is state, so any call resumes what an e
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    as_completed,
+)
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .errors import OutputError, OveralignError, RunError
-from .records import AnyConfig, RunFolder, StrPath, require_writable
+from .records import AnyConfig, RunFolder, StrPath, locked, require_writable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,6 +33,10 @@ OnError: TypeAlias = Literal["continue", "stop"]
 # None of a finished run; else what `work` raised on purpose, or that it failed, which its folder
 # explains: not every error can leave its process
 _End: TypeAlias = OveralignError | Literal["failed"] | None
+
+# What executors raise of work or configs that cannot be sent to another process
+_CANNOT_TRAVEL = (PicklingError, AttributeError, TypeError)
+_NAMED = 4  # run folders, in a message
 
 
 def run_all(
@@ -75,13 +86,15 @@ def run_all(
     ConfigError
         A config has a wrong field, or its folder the config of something else.
     OutputError
-        ``root`` cannot be written, or the disk is full: at once, what has not begun is left.
+        ``root`` cannot be written, another process does runs in it, or the disk is full: at once,
+        what has not begun is left.
     OveralignError
         The first that ``work`` raised for a request that cannot be met, as it is, when all others
         are done: such a run counts as unfinished, and the next call tries it again.
     RunError
         Runs failed otherwise, in this call or earlier; or the executor broke. What is finished is
-        kept.
+        kept. A run that an executor gives up, as a cluster does that lost several workers over it,
+        has failed; a pool that breaks with its worker takes no more, and ends the call.
 
     Notes
     -----
@@ -116,7 +129,10 @@ def run_all(
         tell(run)
     report(kept, total, kept)
     refused: list[OveralignError] = []
-    with closing(_done(left, work, executor, retries)) as ends:
+    with (
+        locked(root) if left else nullcontext(),
+        closing(_done(left, work, executor, retries)) as ends,
+    ):
         for count, (run, end) in enumerate(ends, start=kept + 1):
             tell(run)
             report(count, total, kept)
@@ -134,7 +150,7 @@ def run_all(
         raise RunError(
             f"{len(failed)} of {total} runs failed; the first: {failed[0].error}. Its traceback is "
             f"in {failed[0].path / 'status.json'}. What is finished is kept; to do the failed ones "
-            "again, call with retry_failed=True"
+            "again, give retry_failed=True, on the command line --retry-failed"
         )
     return runs
 
@@ -170,14 +186,16 @@ def _done(
         for run in runs:
             futures[executor.submit(_do, run, work, retries)] = run
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            run = futures[future]
+            yield run, _end_of(run, future)
     except OveralignError:
         raise
     except BrokenExecutor as error:
         raise RunError(
-            f"a worker ended without a word, perhaps for want of memory ({error}). What is "
-            "finished is kept; call again for the rest, with fewer workers if memory ran out; a "
-            "script that starts processes needs the line: if __name__ == '__main__':"
+            f"a worker ended without a word, perhaps for want of memory ({error}). "
+            f"{_begun(futures.values())}What is finished is kept; call again for the rest, with "
+            "fewer workers if memory ran out; a script that starts processes needs the line: if "
+            "__name__ == '__main__':"
         ) from error
     except Exception as error:  # not of the work, which keeps its own
         raise RunError(
@@ -187,6 +205,25 @@ def _done(
     finally:  # after an error, an interrupt, or a caller that stops listening
         for future in futures:
             future.cancel()
+
+
+def _end_of(run: RunFolder[AnyConfig], future: Future[_End]) -> _End:
+    """How a run ended; raise what the executor says, unless it is of this run alone."""
+    try:
+        return future.result()
+    except (OveralignError, BrokenExecutor, CancelledError, OSError, *_CANNOT_TRAVEL):
+        raise  # of a full disk, of all runs, or of a connection
+    except Exception as error:  # the work keeps its own: its workers ended, again and again
+        run.begin()
+        run.fail(error)
+        return "failed"
+
+
+def _begun(runs: Iterable[RunFolder[AnyConfig]]) -> str:
+    """Which runs a pool may have been at when it broke."""
+    names = [str(run.path) for run in runs if run.state == "unfinished"]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"Begun and not finished: {', '.join(names[:_NAMED])}{more}. " if names else ""
 
 
 def _do(run: RunFolder[AnyConfig], work: Callable[[AnyConfig], xr.Dataset], retries: int) -> _End:

@@ -101,7 +101,7 @@ def replaced(path: StrPath) -> Iterator[Path]:
     """
     target = Path(path).resolve()
     require_writable(target)
-    temporary = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
+    temporary = target.with_name(_temporary(target.name, os.urandom(6).hex()))
     try:
         yield temporary
         _to_disk(temporary)
@@ -111,6 +111,10 @@ def replaced(path: StrPath) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _temporary(name: str, mark: str) -> str:
+    return f".{name}.{mark}.tmp"
 
 
 def require_writable(path: StrPath) -> None:
@@ -341,7 +345,7 @@ def locked(folder: StrPath) -> Iterator[None]:
 
     The system gives the folder back when the process ends, however it ends. Where a folder cannot
     be written there is nothing to guard, and it is not held. Nor is it on a disk that knows no
-    locks, as some of a network: a warning says so.
+    locks, as some of a network, or where the lock is a file of another user: a warning says so.
 
     Parameters
     ----------
@@ -381,6 +385,8 @@ def locked(folder: StrPath) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EROFS):
             raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
+        if os.access(folder, os.W_OK):
+            _warn_unlocked(folder, error)
         yield
         return
     with stream:
@@ -394,16 +400,24 @@ def locked(folder: StrPath) -> Iterator[None]:
                     f"{folder}: {holder} works in it; wait until it has ended, or choose another "
                     "folder"
                 ) from error
-            warnings.warn(
-                f"{folder}: cannot be locked ({error.strerror or error}); make sure that no other "
-                "process works in it",
-                stacklevel=3,
-            )
+            _warn_unlocked(folder, error)
         with suppress(OSError):  # a full disk: the name is for messages only
             stream.truncate(0)
             stream.write(f"process {os.getpid()} on {platform.node()}")
             stream.flush()
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # closing is not enough: forked processes have it open too
+                _release(stream)
+
+
+def _warn_unlocked(folder: StrPath, error: OSError) -> None:
+    warnings.warn(
+        f"{folder}: cannot be locked ({error.strerror or error}); make sure that no other process "
+        "works in it",
+        stacklevel=4,  # who opened the block
+    )
 
 
 def _hold(stream: IO[str]) -> None:
@@ -417,6 +431,19 @@ def _hold(stream: IO[str]) -> None:
         import fcntl
 
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _release(stream: IO[str]) -> None:
+    """Undo `_hold`, in every process that has the file open."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        stream.seek(2**20)
+        msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_UN)
 
 
 def versions(*more: str) -> dict[str, str]:
@@ -944,6 +971,8 @@ class RunFolder(Generic[AnyConfig]):
     def begin(self) -> None:
         """Make the folder, and take back what an earlier attempt said: the run is unfinished.
 
+        What an attempt that was killed was writing, under temporary names, is removed.
+
         Raises
         ------
         OutputError
@@ -953,6 +982,8 @@ class RunFolder(Generic[AnyConfig]):
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "status.json").unlink(missing_ok=True)
+            for temporary in self.path.glob(_temporary("*", "*")):
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be made ({error.strerror or error})") from error
         self._write_json("config.json", self._identity)
@@ -976,7 +1007,7 @@ class RunFolder(Generic[AnyConfig]):
         self._end("finished", seconds, sha256=self._result_hash())
         self._finished = dataset
 
-    def fail(self, error: BaseException, seconds: float) -> None:
+    def fail(self, error: BaseException, seconds: float | None = None) -> None:
         """Keep the traceback of a run that has begun.
 
         Parameters
@@ -984,8 +1015,8 @@ class RunFolder(Generic[AnyConfig]):
         error : exception
             An `OveralignError` says what to change, a file or the room on the disk: the run is then
             unfinished, to be tried again without further ado. Any other error is a failure.
-        seconds : float
-            How long it took.
+        seconds : float, optional
+            How long it took, if that is known.
 
         Raises
         ------
@@ -997,7 +1028,7 @@ class RunFolder(Generic[AnyConfig]):
         state = "unfinished" if isinstance(error, OveralignError) else "failed"
         self._end(state, seconds, **said)
 
-    def _end(self, state: str, seconds: float, **details: Any) -> None:
+    def _end(self, state: str, seconds: float | None, **details: Any) -> None:
         date = datetime.now(UTC).isoformat(timespec="seconds")
         status = {"state": state, "seconds": seconds, "date": date, "versions": versions()}
         self._write_json("status.json", status | details)

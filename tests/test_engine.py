@@ -427,8 +427,11 @@ def test_a_worker_that_is_killed_is_reported_and_its_run_is_done_in_the_next_cal
     configs = tasks(marks, 4, kill="2")
     run_all(configs[:2], work, root)
     with processes(method) as executor:
-        with pytest.raises(RunError, match=r"a worker ended without a word.*call again.*__main__"):
+        with pytest.raises(
+            RunError, match=r"a worker ended without a word.*call again.*__main__"
+        ) as caught:
             run_all(configs, work, root, executor=executor)
+        assert f"Begun and not finished: {RunFolder(root, configs[2]).path}" in str(caught.value)
         with pytest.raises(RunError, match="a worker ended"):  # the broken pool takes no more
             run_all(configs, work, root, executor=executor)
     assert states(root, configs)[:3] == ["finished", "finished", "unfinished"]
@@ -437,6 +440,51 @@ def test_a_worker_that_is_killed_is_reported_and_its_run_is_done_in_the_next_cal
         assert squares(run_all(configs, work, root, executor=executor)) == [0, 1, 4, 9]
     counts = begun(marks)
     assert (counts[0], counts[1], counts[2]) == (1, 1, 2)
+
+
+class GivingUp(Remembering):
+    """A cluster that lost its workers over run 1."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        run: RunFolder[Task] = args[0]
+        if run.config.index != 1:
+            return super().submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        future.set_exception(RuntimeError("4 workers died"))
+        return future
+
+
+def test_a_run_that_an_executor_gives_up_has_failed_and_the_others_are_done(
+    tmp_path: Path, marks: Path
+) -> None:
+    configs = tasks(marks, 4)
+    for _ in range(2):  # the second time it is reported as it is
+        with pytest.raises(RunError, match=r"1 of 4 runs failed; the first: RuntimeError: 4 work"):
+            run_all(configs, work, tmp_path, executor=GivingUp())
+        assert states(tmp_path, configs) == ["finished", "failed", "finished", "finished"]
+    with pytest.raises(RunError, match="1 of 5 runs failed"):
+        run_all(
+            [configs[1], *tasks(marks, 6)[2:]],
+            *(work, tmp_path),
+            executor=GivingUp(),
+            retry_failed=True,
+            on_error="stop",
+        )
+    assert squares(run_all(configs, work, tmp_path, retry_failed=True)) == [0, 1, 4, 9]
+
+
+def test_runs_of_one_folder_are_done_by_one_call_at_a_time(tmp_path: Path, marks: Path) -> None:
+    configs = tasks(marks, 2)
+
+    def look(task: Task) -> xr.Dataset:
+        if task.index:
+            with pytest.raises(OutputError, match="works in it"):
+                run_all(configs, work, tmp_path)
+            assert squares(run_all(configs[:1], work, tmp_path)) == [0]  # nothing is left to do
+        return work(task)
+
+    assert squares(run_all(configs, look, tmp_path)) == [0, 1]
+    assert begun(marks) == {0: 1, 1: 1}
 
 
 SWEEP = """

@@ -33,6 +33,7 @@ class Job(Config):
     folder: str
     waits: bool = False
     fails: bool = False
+    kills: bool = False
 
 
 def work(job: Job) -> xr.Dataset:
@@ -42,6 +43,8 @@ def work(job: Job) -> xr.Dataset:
     while job.waits and not Path(job.folder, "gate").exists():
         Path(job.folder, f"alive-{job.index}").touch()
         time.sleep(0.01)
+    if job.kills:
+        os._exit(9)
     if job.fails:
         raise ZeroDivisionError("as asked")
     threads = json.dumps({name: os.environ.get(name) for name in THREADS})
@@ -196,6 +199,21 @@ def test_a_dask_worker_that_is_killed_is_replaced_and_its_run_is_done_again(
     assert len(begun(tmp_path, 1)) == 2
     assert [len(begun(tmp_path, k)) for k in (0, 2, 3)] == [1, 1, 1]
     assert capfd.readouterr().err == ""
+
+
+def test_a_run_that_kills_every_worker_fails_and_the_others_are_done(tmp_path: Path) -> None:
+    import dask
+
+    jobs = [Job(index=k, folder=str(tmp_path), kills=k == 1) for k in range(4)]
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        open_executor("dask", 1) as executor,
+        pytest.raises(RunError, match=r"1 of 4 runs failed; the first: KilledWorker"),
+    ):
+        run_all(jobs, work, tmp_path / "runs", executor=executor)
+    states = [RunFolder(tmp_path / "runs", job).state for job in jobs]
+    assert states == ["finished", "failed", "finished", "finished"]
+    assert len(begun(tmp_path, 1)) == 2
 
 
 def test_a_scheduler_that_runs_already_takes_the_runs(tmp_path: Path) -> None:

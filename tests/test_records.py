@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -198,7 +199,12 @@ def test_a_folder_that_nobody_can_write_needs_no_lock(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", refuse)
+        patch.setattr(os, "access", lambda *_: False)
         with locked(tmp_path):
+            pass
+        patch.undo()
+        patch.setattr(Path, "open", refuse)  # the lock alone is somebody else's
+        with pytest.warns(UserWarning, match=r"cannot be locked \(.*no other"), locked(tmp_path):
             pass
     with pytest.raises(OutputError, match=r"\.lock: cannot be made"), locked(tmp_path / "missing"):
         pass
@@ -217,6 +223,26 @@ def test_a_disk_without_locks_is_worked_on_with_a_warning(
         expected = pytest.warns(UserWarning, match=r"cannot be locked \(.*no other process")
         with expected, locked(tmp_path):
             pass
+
+
+def test_what_a_killed_writer_left_is_removed_when_its_run_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path, Training(name="killed"))
+    run.begin()
+    (run.path / "checkpoint.pt").touch()
+
+    def not_reached(*_: object) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", not_reached)  # as by kill -9
+        with replaced(run.path / "checkpoint.pt") as temporary:
+            temporary.touch()
+            raise KeyboardInterrupt
+    assert temporary.is_file()
+    run.begin()
+    assert sorted(os.listdir(run.path)) == ["checkpoint.pt", "config.json"]
 
 
 def test_arrays_are_those_of_the_dataset(tmp_path: Path) -> None:

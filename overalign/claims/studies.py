@@ -137,29 +137,29 @@ def verify(
     here = {name: claim for name, claim in claims.items() if not claim.needs}
     runs = _planned(checkout, {claim.study for claim in here.values()}, tier, output)
     output.mkdir(parents=True, exist_ok=True)
-    with locked(output):
-        if not resume:
+    if not resume:
+        with locked(output):
             for run in runs.values():
                 run.begin()
-        with (
-            _Studies(output, limit or LIMITS[tier]) as studies,
-            ThreadPoolExecutor(workers) as pool,
-        ):
-            try:
-                run_all(
-                    [run.config for run in runs.values()],
-                    studies.run,
-                    output,
-                    executor=pool,
-                    progress=progress,
-                    on_end=on_end,
-                    retry_failed=True,
-                )
-            except RunError:
-                pass  # told below, for each study
-            except BaseException:
-                studies.end()
-                raise
+    with (
+        _Studies(output, limit or LIMITS[tier]) as studies,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        try:
+            run_all(
+                [run.config for run in runs.values()],
+                studies.run,
+                output,
+                executor=pool,
+                progress=progress,
+                on_end=on_end,
+                retry_failed=True,
+            )
+        except RunError:
+            pass  # told below, for each study
+        except BaseException:
+            studies.end()
+            raise
     failures = {name: run.error for name, run in runs.items() if run.state != "finished"}
     found = {
         name: finding(claim, tier, runs[claim.study].path / "results" / RECORDS["full"])

@@ -81,9 +81,8 @@ def progress_bar(console: Console, **options: Any) -> Progress:
 
 
 def end_failed(console: Console, error: RunError) -> NoReturn:
-    """End the process because runs failed, and say it in the words of the command line."""
-    said = str(error).replace("call with retry_failed=True", "add --retry-failed")
-    console.print(f"overalign: {' '.join(said.split())}", markup=False, soft_wrap=True)
+    """End the process because runs failed, and say it in one line."""
+    console.print(f"overalign: {' '.join(str(error).split())}", markup=False, soft_wrap=True)
     sys.exit(NOT_REACHED)
 
 
