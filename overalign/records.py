@@ -659,6 +659,10 @@ def checked(config: AnyConfig) -> AnyConfig:
     Training: 'width' is '8': Expected `int`, got `str`
     """
     kind = type(config)
+    try:
+        return msgspec.convert(_plain(config), kind)
+    except (_NotPlainError, msgspec.ValidationError):
+        pass  # once more, slowly, to say where
     for key, value in _leaves(config):
         if type(_unwrapped(value)) not in _PLAIN:
             raise ConfigError(
@@ -666,6 +670,34 @@ def checked(config: AnyConfig) -> AnyConfig:
                 "booleans, None, tuples of these, and configs"
             )
     return config_from(kind, msgspec.to_builtins(config, enc_hook=_unwrapped), kind.__name__)
+
+
+class _NotPlainError(ValueError):
+    """Something in a config that it cannot hold."""
+
+
+def _plain(value: Any) -> Any:
+    """What a config holds, in dicts and lists of Python's own numbers and strings."""
+    kind = type(value)
+    if kind is float:
+        if not math.isfinite(value):
+            raise _NotPlainError
+    elif kind is str:
+        if _SURROGATE.search(value):
+            raise _NotPlainError
+    elif kind in _PLAIN:
+        pass
+    elif isinstance(value, Config):
+        tag = {value.__struct_config__.tag_field: value.__struct_config__.tag}
+        fields = {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+        return fields if None in tag else tag | fields
+    elif kind is tuple or kind is list:
+        return [_plain(each) for each in value]
+    elif isinstance(value, np.generic) and type(value.item()) in _PLAIN:
+        return _plain(value.item())
+    else:
+        raise _NotPlainError
+    return value
 
 
 def _unwrapped(value: Any) -> Any:
