@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torch
 
-from overalign.deepnet import runs
+from overalign.deepnet import images, runs
 from overalign.deepnet.checkpoints import Checkpoint
 from overalign.deepnet.course import Course
 from overalign.deepnet.images import data_digest, read_images
-from overalign.deepnet.mechanism import MECHANISM
+from overalign.deepnet.mechanism import MECHANISM, Mechanism
 from overalign.deepnet.models import build_model
 from overalign.deepnet.runs import run_group
 from overalign.deepnet.settings import Architecture, Cell, Group, Sweep, Task, Training
@@ -70,7 +70,7 @@ KILLED = """
 import sys
 from functools import partial
 import msgspec, torch
-from overalign.deepnet import runs
+from overalign.deepnet import images, runs
 from overalign.deepnet.settings import Group
 from overalign.deepnet.training import Checkpoint
 from overalign.engine import run_all
@@ -200,3 +200,33 @@ def test_a_group_goes_on_from_its_checkpoint_when_its_data_were_moved(
     (tmp_path / "old.npz").unlink()
     assert run_group(new, tmp_path).identical(whole)
     assert begun == [0, 1, 2, 2, 3]
+
+
+def test_groups_of_a_seed_share_their_data_and_the_start_of_the_mechanism(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).normal(size=(90, 5))
+    np.savez(tmp_path / "some.npz", x=x, y=np.arange(90) % 3)
+    task = Task(data=f"npz:{tmp_path / 'some.npz'}", n=60)
+    groups = [
+        msgspec.structs.replace(GROUP, task=task, data_sha256=data_digest(task), cells=(cell,))
+        for cell in GROUP.cells
+    ]
+    looks: list[torch.nn.Module] = []
+    look, hashed = Mechanism._look, []
+    monkeypatch.setattr(Mechanism, "_look", lambda self, m: (looks.append(m), look(self, m))[1])
+    monkeypatch.setattr(
+        images, "data_digest", lambda task: (hashed.append(task), data_digest(task))[1]
+    )
+    runs._images.cache_clear()
+    runs._mechanism.cache_clear()
+    tables = [run_group(group) for group in groups]
+    assert len(hashed) == 1
+    assert len(looks) == 1 + len(groups), "once at the start, once at each end"
+    alone = train(
+        runs._maker(GROUP.architecture, read_images(task, GROUP.seed)),
+        *(read_images(task, GROUP.seed), GROUP.cells, GROUP.training, GROUP.seed),
+        stacked=False,
+    )
+    for name in MECHANISM:
+        assert [float(table[name][0]) for table in tables] == alone[name].values.tolist()

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 from overalign import records
+from overalign.deepnet import runs
 from overalign.deepnet import sweep as module
 from overalign.deepnet.archives import CIFAR
 from overalign.deepnet.runs import run_group
@@ -28,7 +29,14 @@ from overalign.deepnet.sweep import FAILED, plan, run_sweep, runs_of
 from overalign.engine import run_all
 from overalign.errors import ConfigError, DataFileError, OutputError, ProblemError, RunError
 from overalign.executors import open_executor
-from overalign.records import locked, read_config, read_dataset, run_id, write_dataset
+from overalign.records import (
+    locked,
+    read_config,
+    read_dataset,
+    run_id,
+    versions,
+    write_dataset,
+)
 
 SMALL = Sweep(
     task=Task(n=40, held_out=40),
@@ -113,7 +121,7 @@ def test_the_stack_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert json.loads((tmp_path / "plan.json").read_text())["stack"] == 3
     again = run_sweep(replace(SMALL, seeds=3), tmp_path)
     assert asked == [5]
-    assert len(list((tmp_path / "runs").iterdir())) == 3 * 2 * 2
+    assert len(list(tmp_path.glob("runs/*/config.json"))) == 3 * 2 * 2
     xr.testing.assert_equal(first.drop_vars("epoch"), again.isel(seed=[0, 1]).drop_vars("epoch"))
     with pytest.raises(ProblemError, match="planned in stacks of 3, not 2"):
         run_sweep(SMALL, tmp_path, stack=2)
@@ -504,7 +512,7 @@ def test_a_finished_sweep_can_be_read_where_nothing_can_be_written(
     table = run_sweep(settings, tmp_path, stack=4)
     monkeypatch.setattr("os.access", lambda *_: False)
     xr.testing.assert_identical(run_sweep(settings, tmp_path), table)
-    shutil.rmtree(next((tmp_path / "runs").iterdir()))
+    shutil.rmtree(next(tmp_path.glob("runs/*/config.json")).parent)
     with pytest.raises(OutputError, match="cannot be written"):
         run_sweep(settings, tmp_path)
 
@@ -541,3 +549,17 @@ def test_without_its_gpu_a_sweep_can_be_read_and_not_gone_on_with(tmp_path: Path
     xr.testing.assert_equal(table, result)
     with pytest.raises(ProblemError, match="cuda"):
         run_sweep(replace(settings, seeds=3), tmp_path / "cuda")
+
+
+def test_a_table_names_the_libraries_its_groups_were_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replace(SMALL, seeds=1, control=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "versions", lambda name: versions(name) | {"version_torch": "0.9"})
+        assert run_sweep(one, tmp_path, stack=4).attrs["version_torch"] == "0.9"
+    assert run_sweep(one, tmp_path, stack=4).attrs["version_torch"] == "0.9"  # read, not trained
+    with pytest.warns(UserWarning, match=r"different versions of libraries: torch 0\.9, "):
+        both = run_sweep(replace(one, seeds=2), tmp_path, stack=4)
+    assert both.attrs["version_torch"] == f"0.9, {versions('torch')['version_torch']}"
+    assert both.attrs["version_numpy"] == versions()["version_numpy"]

@@ -27,7 +27,7 @@ from overalign.deepnet.scaling import scaled_learning_rate, with_output_multipli
 from overalign.deepnet.seeds import Purpose, initialised, torch_stream
 from overalign.deepnet.settings import Architecture, Cell, Sweep, Task, Training
 from overalign.deepnet.training import Checkpoint, train
-from overalign.errors import OutputError, ProblemError
+from overalign.errors import ConfigError, OutputError, ProblemError
 
 DATA = read_images(Task(n=60, held_out=100, validation=30), seed=0)
 DIGITS = read_images(Task(data="digits", n=40, held_out=50, classes=4), seed=0)
@@ -111,10 +111,12 @@ LOOPS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("stacked", [True, False])
 @pytest.mark.parametrize("options", LOOPS)
 def test_training_is_that_of_a_plain_loop(options: dict[str, Any], stacked: bool) -> None:
-    training = Training(precision="float64", batch_size=16, epochs=20, stop_accuracy=0.6, **options)
+    training = Training(
+        mechanism=False, precision="float64", batch_size=16, epochs=20, stop_accuracy=0.6, **options
+    )
     rate = 0.01 if training.optimiser == "adam" else 0.1
     grid = cells(-3.0, 0.0, 2.0, rate=rate)
-    run = train(MLP, DATA, grid, training, 0, stacked=stacked, measure=False)
+    run = train(MLP, DATA, grid, training, 0, stacked=stacked)
     for k, cell in enumerate(grid):
         epochs, risks, accuracies = plain_loop(MLP, cell, training, 0, DATA)
         assert int(run.epochs[k]) == epochs
@@ -134,7 +136,11 @@ def test_stacked_and_one_by_one_agree(options: dict[str, Any], degree: float | N
         (maker(CNN5, DIGITS), DIGITS, 0.02),
     ):
         training = Training(
-            precision="float64", epochs=12, stop_accuracy=0.7, homogeneous_degree=degree, **options
+            precision="float64",
+            epochs=12,
+            stop_accuracy=0.7,
+            homogeneous_degree=None if "optimiser" in options else degree,
+            **options,
         )
         grid = cells(-4.0, -1.0, 1.0, rate=rate)
         one, all_ = (train(make, data, grid, training, 1, stacked=s) for s in (False, True))
@@ -146,8 +152,8 @@ def test_stacked_and_one_by_one_agree(options: dict[str, Any], degree: float | N
 
 def test_what_cannot_be_stacked_is_trained_one_by_one_or_refused() -> None:
     make = maker(RESNET, DIGITS)
-    run = train(make, DIGITS, cells(-1.0, 0.0), Training(epochs=1), 0, measure=False)
-    alone = train(make, DIGITS, cells(0.0), Training(epochs=1), 0, measure=False)
+    run = train(make, DIGITS, cells(-1.0, 0.0), Training(epochs=1, mechanism=False), 0)
+    alone = train(make, DIGITS, cells(0.0), Training(epochs=1, mechanism=False), 0)
     assert float(run.train_risk[1]) == float(alone.train_risk[0])
     with pytest.raises(ProblemError, match="normalises batches"):
         train(make, DIGITS, cells(-1.0, 0.0), Training(epochs=1), 0, stacked=True)
@@ -218,11 +224,16 @@ def test_a_small_network_is_a_small_initialisation_with_weight_decay_and_momentu
 
     decays = {"momentum": 0.9, "weight_decay": 0.02}
     training = Training(
-        precision="float64", epochs=30, stop_accuracy=None, homogeneous_degree=3.0, **decays
+        mechanism=False,
+        precision="float64",
+        epochs=30,
+        stop_accuracy=None,
+        homogeneous_degree=3.0,
+        **decays,
     )
-    run = train(plain, DATA, cells(-1.5), training, 0, measure=False)
-    other = train(scaled, DATA, cells(0.0), training, 0, measure=False)
-    without = train(plain, DATA, cells(-1.5), changed(training, weight_decay=0.0), 0, measure=False)
+    run = train(plain, DATA, cells(-1.5), training, 0)
+    other = train(scaled, DATA, cells(0.0), training, 0)
+    without = train(plain, DATA, cells(-1.5), changed(training, weight_decay=0.0), 0)
     risks = other.train_risk_history
     np.testing.assert_allclose(run.train_risk_history, risks, rtol=0, atol=1e-10)
     np.testing.assert_allclose(
@@ -244,8 +255,8 @@ def test_the_first_step_of_adam_is_the_same_for_all_c() -> None:
 
 def test_a_rest_of_one_image_is_trained_on_with_batch_normalisation() -> None:
     data = read_images(Task(data="digits", n=41, held_out=50, classes=4), seed=0)
-    training = Training(batch_size=40, epochs=2, stop_accuracy=None)
-    run = train(maker(RESNET, data), data, cells(0.0), training, 0, measure=False)
+    training = Training(mechanism=False, batch_size=40, epochs=2, stop_accuracy=None)
+    run = train(maker(RESNET, data), data, cells(0.0), training, 0)
     assert run.steps.item() == 2
 
 
@@ -257,13 +268,35 @@ def test_a_degree_of_homogeneity_is_not_for_adam() -> None:
     changed(sweep, training=changed(training, optimiser="sgd")).check()
 
 
+@pytest.mark.parametrize(
+    ("training", "error", "message"),
+    [
+        (Training(optimiser="adam", momentum=0.9), ProblemError, "momentum belongs to"),
+        (Training(epochs=0), ConfigError, "epochs' is 0: Expected `int` >= 1"),
+        (Training(stop_accuracy=None, epochs=10**6), ProblemError, "at most 100,000 epochs"),
+    ],
+)
+def test_a_training_that_means_nothing_is_refused_whoever_asks(
+    training: Training, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(MLP, DATA, cells(0.0), training, 0)
+    with pytest.raises(error, match=message):
+        Sweep(training=training).check()
+
+
+def test_settings_alone_say_whether_the_mechanism_is_measured() -> None:
+    run = train(MLP, DATA, cells(0.0), Training(epochs=1, mechanism=False), 0)
+    assert "weight_displacement" not in run
+
+
 # ------------------------------------------------------------------- what is reported
 
 
 def test_quantities_at_the_stop_are_those_of_the_network() -> None:
     """The logit scale and the validation set by hand, at the start, where the network is known."""
-    training = Training(precision="float64", epochs=2, stop_accuracy=None)
-    run = train(MLP, DATA, cells(-2.0), training, 3, measure=False)
+    training = Training(mechanism=False, precision="float64", epochs=2, stop_accuracy=None)
+    run = train(MLP, DATA, cells(-2.0), training, 3)
     model = initialised(MLP, 3).double()
     with torch.no_grad():
         f = 0.25 * model(DATA.normalised(DATA.train.x, torch.float64)).numpy()
@@ -279,10 +312,10 @@ def test_quantities_at_the_stop_are_those_of_the_network() -> None:
 
 
 def test_evaluations_come_every_so_often() -> None:
-    training = Training(epochs=5, evaluate_every=2, stop_accuracy=None)
-    run = train(MLP, DATA, cells(0.0, 1.0), training, 0, measure=False)
+    training = Training(mechanism=False, epochs=5, evaluate_every=2, stop_accuracy=None)
+    run = train(MLP, DATA, cells(0.0, 1.0), training, 0)
     assert run.epoch.values.tolist() == [0, 2, 4, 5]
-    each = train(MLP, DATA, cells(0.0, 1.0), changed(training, evaluate_every=1), 0, measure=False)
+    each = train(MLP, DATA, cells(0.0, 1.0), changed(training, evaluate_every=1), 0)
     assert np.array_equal(each.test_risk_history[:, [0, 2, 4, 5]], run.test_risk_history)
 
 
@@ -328,7 +361,7 @@ def test_a_dead_network_is_stuck() -> None:
             outputs: Tensor = 0.0 * self.linear(x)
             return outputs
 
-    run = train(Dead, DATA, cells(0.0, 1.0), Training(epochs=3), 0, measure=False)
+    run = train(Dead, DATA, cells(0.0, 1.0), Training(epochs=3, mechanism=False), 0)
     assert run.outcome.values.tolist() == ["STUCK", "STUCK"]
     assert "from 2.303 to 2.303" in str(run.reason.values[0])
 
@@ -377,8 +410,8 @@ def test_crops_and_dropout_draw_from_streams_of_their_own() -> None:
             outputs: Tensor = self.linear(x.flatten(1))
             return outputs
 
-    training = Training(epochs=1, augmentation=True)
-    train(Probe, DIGITS, cells(0.0), training, 0, stacked=False, measure=False)
+    training = Training(mechanism=False, epochs=1, augmentation=True)
+    train(Probe, DIGITS, cells(0.0), training, 0, stacked=False)
     crops, dropout = (
         torch.rand(8, generator=torch_stream(0, purpose, 1))
         for purpose in (Purpose.AUGMENTATION, Purpose.DROPOUT)
@@ -463,10 +496,10 @@ def test_what_was_cut_off_ends_bit_for_bit_as_what_was_not(
 def test_what_was_cut_off_between_two_networks_goes_on_with_the_second(
     architecture: Architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training = Training(epochs=2, stop_accuracy=None)
+    training = Training(mechanism=False, epochs=2, stop_accuracy=None)
     run = partial(
         train, maker(architecture, DIGITS), DIGITS, cells(-1.0, 0.0, 1.0), training, 0,
-        stacked=False, measure=False,
+        stacked=False,
     )  # fmt: skip
     checkpoint = Checkpoint(tmp_path, interval=0.0)
     for _ in range(2):  # the first is killed when one network has ended, the second when two have
@@ -478,21 +511,29 @@ def test_a_training_that_has_ended_is_not_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = Checkpoint(tmp_path)
-    run = partial(train, MLP, DATA, cells(0.0, 1.0), Training(epochs=3), 0, checkpoint=checkpoint)
+    run = partial(
+        train,
+        MLP,
+        DATA,
+        cells(0.0, 1.0),
+        training=Training(epochs=3),
+        seed=0,
+        checkpoint=checkpoint,
+    )
     first, history = run(), checkpoint.history.read_bytes()
     monkeypatch.setattr(Course, "__init__", None)  # whatever would train
     assert same(run(), first)
     assert checkpoint.history.read_bytes() == history
     with pytest.raises(OutputError, match="of another training"):
-        run(measure=False)
+        run(training=Training(epochs=3, mechanism=False))
 
 
 def test_a_damaged_checkpoint_is_begun_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    training = Training(epochs=4, stop_accuracy=None)
+    training = Training(mechanism=False, epochs=4, stop_accuracy=None)
     checkpoint = Checkpoint(tmp_path, interval=0.0)
-    run = partial(train, MLP, DATA, cells(0.0, 1.0), training, 0, measure=False)
+    run = partial(train, MLP, DATA, cells(0.0, 1.0), training, 0)
     killed_after(monkeypatch, 2, partial(run, checkpoint=checkpoint))
     content = checkpoint.path.read_bytes()
     whole = run()
@@ -507,7 +548,7 @@ def test_a_checkpoint_of_another_training_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = Checkpoint(tmp_path, interval=0.0)
-    run = partial(train, MLP, DATA, cells(0.0), measure=False, checkpoint=checkpoint)
+    run = partial(train, MLP, DATA, cells(0.0), checkpoint=checkpoint)
     killed_after(monkeypatch, 2, lambda: run(training=Training(), seed=0))
     with pytest.raises(OutputError, match="of another training"):
         run(training=Training(), seed=1)
@@ -517,7 +558,7 @@ def test_a_checkpoint_of_another_training_is_refused(
 
 def test_checkpoints_keep_their_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = Checkpoint(tmp_path, interval=1000.0)
-    run = partial(train, MLP, DATA, cells(0.0), Training(), 0, measure=False)
+    run = partial(train, MLP, DATA, cells(0.0), Training(mechanism=False), 0)
     killed_after(monkeypatch, 2, lambda: run(checkpoint=checkpoint))
     assert not checkpoint.path.exists()
     assert len(checkpoint.history.read_text("utf-8").splitlines()) == 3
@@ -549,5 +590,5 @@ def test_vectors_are_not_augmented() -> None:
 
 def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
     few = replace(DATA, train=Images(DATA.train.x[:7], DATA.train.y[:7]))
-    run = train(MLP, few, cells(0.0), Training(epochs=2, stop_accuracy=None), 0, measure=False)
+    run = train(MLP, few, cells(0.0), Training(epochs=2, stop_accuracy=None, mechanism=False), 0)
     assert run.steps.item() == 2

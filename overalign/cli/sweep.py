@@ -8,7 +8,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -145,7 +145,7 @@ def report_sweep(options: SweepOptions) -> int:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    options.settings.check()
+    options = replace(options, settings=options.settings.check())
     options.config_path()
     if options.workers is not None and options.workers < 1:
         raise ProblemError(f"--workers is {options.workers}, expected a whole number >= 1")

@@ -101,8 +101,10 @@ def epoch_seconds(group: Group) -> float:
     with as_in_a_worker():
         for epochs in (1, 2):
             began = time.perf_counter()
-            training = msgspec.structs.replace(group.training, epochs=epochs, evaluate_every=1)
-            train(make_model, data, group.cells, training, group.seed, measure=False)
+            training = msgspec.structs.replace(
+                group.training, epochs=epochs, evaluate_every=1, mechanism=False
+            )
+            train(make_model, data, group.cells, training, group.seed)
     return (time.perf_counter() - began) / epochs
 
 

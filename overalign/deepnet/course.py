@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from .scaling import scaled_learning_rate
 from .seeds import Purpose, initialised, torch_stream
 from .settings import Cell, Training
 
-__all__ = ["Course", "Setup", "evaluate", "require_device"]
+__all__ = ["Course", "Setup", "dtype_of", "evaluate", "require_device"]
 
 _SMALL = 2**24  # numbers, in all sets together: they are normalised once
 
@@ -65,8 +65,9 @@ class Setup:
         """Make the network and bring all to the device; arguments as `overalign.deepnet.train`."""
         if not cells:
             raise ProblemError("there is no cell to train; give at least one")
+        training = training.check()
         device = require_device(training.device)
-        dtype = _dtype(training)
+        dtype = dtype_of(training.precision)
         template = initialised(make_model, seed).to(device, dtype).train()
         data = data.to(device)
         names = ("train", "test", "validation")
@@ -84,7 +85,7 @@ class Setup:
         return torch.device(self.training.device)
 
     def _tensor(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=_dtype(self.training), device=self.device)
+        return torch.tensor(values, dtype=dtype_of(self.training.precision), device=self.device)
 
     def multipliers(self, members: Sequence[int]) -> Tensor:
         """c of these cells; [members]."""
@@ -102,11 +103,11 @@ class Setup:
         power, _ = self.training.step_rule()
         return scaled_learning_rate(cell.learning_rate, cell.output_multiplier**power)
 
-    def identity(self, parts: Sequence[Sequence[int]], *, measure: bool) -> str:
+    def identity(self, parts: Sequence[Sequence[int]]) -> str:
         """What tells one training from another, as far as it can be told without the data."""
         sizes = [tuple(p.shape) for p in self.template.parameters()]
         n = len(self.data.train)
-        return repr((self.cells, self.training, self.seed, parts, sizes, n, measure))
+        return repr((self.cells, self.training, self.seed, parts, sizes, n))
 
 
 class Course:
@@ -230,8 +231,9 @@ class Course:
         self._optimiser.load(state["optimiser"])
 
 
-def _dtype(training: Training) -> torch.dtype:
-    return torch.float64 if training.precision == "float64" else torch.float32
+def dtype_of(precision: Literal["float32", "float64"]) -> torch.dtype:
+    """The type of torch's numbers."""
+    return torch.float64 if precision == "float64" else torch.float32
 
 
 def _as_it_is(x: Tensor) -> Tensor:

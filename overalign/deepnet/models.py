@@ -84,8 +84,7 @@ def build_model(architecture: Architecture, shape: tuple[int, ...], classes: int
     >>> [tuple(parameter.shape) for parameter in network.parameters()]
     [(5, 3), (2, 5)]
     """
-    if architecture.centered and architecture.paired:
-        raise ProblemError("a paired network is zero at first already; leave out centered")
+    architecture = architecture.check()
     _require_shape(architecture.model, shape)
     if architecture.model == "mlp":
         network = _mlp(architecture, math.prod(shape), classes)

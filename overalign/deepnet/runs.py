@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from torch import nn
 
 from ..errors import DataFileError
-from ..records import RunFolder, StrPath
+from ..records import RunFolder, StrPath, versions
 from .checkpoints import Checkpoint
-from .course import require_device
-from .images import ImageData, data_digest, read_images
+from .course import dtype_of, require_device
+from .images import ImageData, read_images
+from .mechanism import Mechanism
 from .models import build_model
-from .settings import Group, Task
+from .seeds import initialised
+from .settings import Architecture, Group, Task
 from .training import train
 
 if TYPE_CHECKING:
@@ -35,7 +40,7 @@ def run_group(group: Group, root: StrPath | None = None) -> xr.Dataset:
     -------
     xarray.Dataset
         As `overalign.deepnet.train`; attribute ``data`` is the record of the data, as JSON, with
-        the digest of files and not their place.
+        the digest of files and not their place, and ``versions`` the libraries', as JSON.
 
     Raises
     ------
@@ -58,26 +63,49 @@ def run_group(group: Group, root: StrPath | None = None) -> xr.Dataset:
     [0, 1, 2]
     """
     require_device(group.training.device)  # before any work
-    data = _images(group.task, group.seed, group.data_sha256)
+    of = group.task, group.seed, group.data_sha256
+    data = _images(*of)
+    training = group.training
     table = train(
-        partial(build_model, group.architecture, data.shape, data.classes),
+        _maker(group.architecture, data),
         data,
         group.cells,
-        group.training,
+        training,
         group.seed,
-        measure=group.training.mechanism,
+        mechanism=partial(_mechanism, *of, group.architecture, training.precision, training.device),
         checkpoint=None if root is None else Checkpoint(RunFolder(root, group).path),
     )
     table.attrs["data"] = json.dumps(data.record | {"data": group.identity().task.data})
+    table.attrs["versions"] = json.dumps(versions("torch"))
     return table
 
 
 @lru_cache(maxsize=1)  # the groups of one seed follow each other
 def _images(task: Task, seed: int, sha256: str | None) -> ImageData:
     """Read the images of a group, if they are those it was planned with."""
-    if sha256 is not None and data_digest(task) != sha256:
+    data = read_images(task, seed)
+    if sha256 is not None and data.record["data_sha256"] != sha256:
         raise DataFileError(
             f"the files of {task.data!r} changed after the sweep was planned; put the old ones "
             "back, or begin another sweep, in another folder"
         )
-    return read_images(task, seed)
+    return data
+
+
+@lru_cache(maxsize=1)  # its kernels at initialisation are those of all cells of a seed
+def _mechanism(
+    task: Task,
+    seed: int,
+    sha256: str | None,
+    architecture: Architecture,
+    precision: Literal["float32", "float64"],
+    device: str,
+) -> Mechanism:
+    """What measures the networks of a group."""
+    data = _images(task, seed, sha256)
+    start = initialised(_maker(architecture, data), seed).to(device, dtype_of(precision)).train()
+    return Mechanism(start, data, seed)
+
+
+def _maker(architecture: Architecture, data: ImageData) -> Callable[[], nn.Module]:
+    return partial(build_model, architecture, data.shape, data.classes)

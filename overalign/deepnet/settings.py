@@ -15,6 +15,8 @@ __all__ = ["Architecture", "Cell", "Group", "Model", "Sweep", "Task", "Training"
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+_MOST_EPOCHS = 10**5  # where nothing but the budget ends training
+_LAYERS = {"cnn5": 5, "vgg11": 9, "vgg19": 17}  # of weights, one after the other
 Model: TypeAlias = Literal["mlp", "cnn5", "vgg11", "vgg19", "resnet18", "resnet34", "resnet50"]
 
 
@@ -104,6 +106,53 @@ class Architecture(Config, frozen=True):
     centered: bool = False
     paired: bool = False
 
+    def check(self) -> Self:
+        """The settings as they are used; raise if they mean nothing.
+
+        Returns
+        -------
+        Architecture
+            As `overalign.records.checked` gives it.
+
+        Raises
+        ------
+        ConfigError
+            A field has the wrong type or is outside its range.
+        ProblemError
+            The network is to be centered and paired at once.
+        """
+        checked_settings = checked(self)
+        if self.centered and self.paired:
+            raise ProblemError("a paired network is zero at first already; leave out centered")
+        return checked_settings
+
+    def homogeneous_degree(self) -> int | None:
+        """The L of f(t theta) = t^L f(theta), for t > 0; None if there is none.
+
+        The number of layers of weights of a chain without biases and normalisation. Where batches
+        are normalised, without biases, it is 2, in training and but for the eps of the
+        normalisation: behind the last one the network feels the scales of its gain and of the last
+        layer alone, and so it is with the skip connections of "resnet".
+
+        Returns
+        -------
+        int or None
+
+        Examples
+        --------
+        >>> Architecture(depth=4, bias=False).homogeneous_degree()
+        4
+        >>> Architecture(model="resnet18", bias=False).homogeneous_degree()
+        2
+        >>> Architecture(depth=4).homogeneous_degree() is None
+        True
+        """
+        if self.bias:
+            return None
+        if uses_batch_norm(self):
+            return 2
+        return self.depth if self.model == "mlp" else _LAYERS.get(self.model)
+
 
 class Training(Config, frozen=True):
     """How a network is trained: by default the protocol of arXiv 2602.00827.
@@ -127,7 +176,8 @@ class Training(Config, frozen=True):
         The whole training set unless given as a number.
     homogeneous_degree : float, optional
         Step size r = lr c^(-2/L) of "sgd" for this L: c f is then trained exactly as an
-        L-homogeneous f from c^(1/L) theta_0 with steps of lr. The paper's lr/c unless given.
+        L-homogeneous f from c^(1/L) theta_0 with steps of lr. The paper's lr/c unless given. A
+        sweep takes `Architecture.homogeneous_degree` only.
     epochs : int
         Budget: training ends here at the latest.
     stop_accuracy : float, optional
@@ -158,6 +208,36 @@ class Training(Config, frozen=True):
     precision: Literal["float32", "float64"] = "float32"
     device: str = "cpu"
     mechanism: bool = True
+
+    def check(self) -> Self:
+        """The settings as they are used; raise if they mean nothing.
+
+        Returns
+        -------
+        Training
+            As `overalign.records.checked` gives it.
+
+        Raises
+        ------
+        ConfigError
+            A field has the wrong type or is outside its range.
+        ProblemError
+            A combination that means nothing; says which and what to change.
+        """
+        checked_settings = checked(self)
+        if self.stop_accuracy is None and self.stop_risk is None and self.epochs > _MOST_EPOCHS:
+            raise ProblemError(
+                f"without a stop every run takes all {self.epochs:,} epochs; give a stop, or at "
+                f"most {_MOST_EPOCHS:,} epochs"
+            )
+        if self.momentum and self.optimiser != "sgd":
+            raise ProblemError("momentum belongs to optimiser 'sgd'; 'adam' has its own")
+        if self.homogeneous_degree is not None and self.optimiser == "adam":
+            raise ProblemError(
+                "homogeneous_degree scales the steps of 'sgd'; those of 'adam' do not feel the "
+                "scale of the gradient and are the same for all c; leave the degree out"
+            )
+        return checked_settings
 
     def step_rule(self) -> tuple[float, str]:
         """How the step size goes with c.
@@ -293,8 +373,13 @@ class Sweep(Config, frozen=True):
         control = replace(self.task, labels="linear_teacher")
         return (self.task, control) if self.control else (self.task,)
 
-    def check(self) -> None:
-        """Raise unless the sweep means something.
+    def check(self) -> Self:
+        """The settings as they are used; raise if they mean nothing.
+
+        Returns
+        -------
+        Sweep
+            As `overalign.records.checked` gives it.
 
         Raises
         ------
@@ -303,40 +388,23 @@ class Sweep(Config, frozen=True):
         ProblemError
             A combination that means nothing; says which and what to change.
         """
-        checked(self)
+        settings = checked(self)
+        architecture, training = settings.architecture.check(), settings.training.check()
         for name in ("log2_output_multipliers", "learning_rates"):
-            values = getattr(self, name)
+            values = getattr(settings, name)
             if not values or any(b <= a for a, b in pairwise(values)):
                 raise ProblemError(f"{name} is {values}; give at least one value, increasing")
-        if max(abs(value) for value in self.log2_output_multipliers) > 60.0:
+        if max(abs(value) for value in settings.log2_output_multipliers) > 60.0:
             raise ProblemError(
                 "log2_output_multipliers reach beyond 2^60 or 2^-60, where float32 gradients are "
                 "lost; choose a smaller range"
             )
-        training, architecture = self.training, self.architecture
-        if (
-            training.stop_accuracy is None
-            and training.stop_risk is None
-            and training.epochs > 10**5
-        ):
-            raise ProblemError("without a stop every run takes all epochs; lower epochs")
-        if training.momentum and training.optimiser != "sgd":
-            raise ProblemError("momentum belongs to optimiser 'sgd'; 'adam' has its own")
-        if training.homogeneous_degree is not None and training.optimiser == "adam":
-            raise ProblemError(
-                "homogeneous_degree scales the steps of 'sgd'; those of 'adam' do not feel the "
-                "scale of the gradient and are the same for all c; leave the degree out"
-            )
-        if training.homogeneous_degree is not None and not _is_homogeneous(architecture):
-            raise ProblemError(
-                "homogeneous_degree: a network with biases, batch normalisation or skip "
-                "connections is not homogeneous; set bias = false and batch_norm = false, take "
-                "another model than resnet, or leave the degree out"
-            )
-        if self.control and self.task.labels == "linear_teacher":
+        _require_degree(architecture, training.homogeneous_degree)
+        if settings.control and settings.task.labels == "linear_teacher":
             raise ProblemError(
                 "the task has the labels of the control already; set control = false"
             )
+        return settings
 
 
 def uses_batch_norm(architecture: Architecture) -> bool:
@@ -355,7 +423,18 @@ def uses_batch_norm(architecture: Architecture) -> bool:
     return architecture.model.startswith("resnet")
 
 
-def _is_homogeneous(architecture: Architecture) -> bool:
-    """Whether f(t theta) = t^L f(theta): layers in a chain, without biases or normalisation."""
-    is_chain = not architecture.model.startswith("resnet")
-    return is_chain and not architecture.bias and not uses_batch_norm(architecture)
+def _require_degree(architecture: Architecture, asked: float | None) -> None:
+    """Raise unless a degree that is asked for is that of the network."""
+    degree = architecture.homogeneous_degree()
+    if asked is None or asked == degree:
+        return
+    if degree is None:
+        raise ProblemError(
+            f"homogeneous_degree is {asked:g}: a network with biases, or with skip connections and "
+            "no normalisation, is not homogeneous; set bias = false, for resnet keep batch_norm, "
+            "or leave the degree out"
+        )
+    raise ProblemError(
+        f"homogeneous_degree is {asked:g}, and that of this network is {degree}; give that, or "
+        "leave the degree out"
+    )

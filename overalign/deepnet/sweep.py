@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -33,7 +34,6 @@ from ..records import (
     locked,
     read_config,
     replaced,
-    versions,
     write_config,
 )
 from .calibration import as_in_a_worker, stack_size
@@ -103,7 +103,7 @@ def plan(
     >>> [(group.seed, group.task.labels, len(group.cells)) for group in groups[:4]]
     [(0, 'given', 5), (0, 'given', 4), (0, 'linear_teacher', 5), (0, 'linear_teacher', 4)]
     """
-    settings.check()
+    settings = settings.check()
     if stack is not None and stack < 1:
         raise ProblemError(f"stack is {stack}, expected a whole number >= 1")
     if workers < 1:
@@ -264,11 +264,18 @@ def run_sweep(
         Along ``task`` ("given", "linear_teacher"), ``seed``, ``learning_rate`` and
         ``output_multiplier`` (coordinate ``log2_output_multiplier``), and for histories ``epoch``,
         what `overalign.deepnet.train` lists. ``data_record`` along task and seed says in JSON what
-        the data are, files by their digest, and ``settings`` is without their place. Groups that
+        the data are, files by their digest, and ``settings`` is without their place. Versions of
+        libraries are those that the groups were trained with. Groups that
         failed, or whose data could not be read, have outcome "FAILED", the error as reason, and no
         numbers. The same settings and stack (attribute ``stack``; kept in plan.json) give the same
         table to the last bit, however often the sweep was interrupted, on one machine, with any
         executor of `open_executor` whose workers run on it.
+
+    Warns
+    -----
+    UserWarning
+        Groups were trained with different versions of libraries, all of which are named in the
+        table's attributes.
 
     Raises
     ------
@@ -307,7 +314,7 @@ def run_sweep(
                 retries=retries,
                 on_error=on_error,
             )
-    settings.check()
+    settings = settings.check()
     place = Path(folder).absolute()
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -379,6 +386,7 @@ def _joined(settings: Sweep, runs: Sequence[RunFolder[Group]]) -> xr.Dataset:
     values = {name: variable.values for name, variable in table.items()}
     task = settings.task.known_by(finished[0].config.data_sha256)
     records = np.full((len(axes["task"]), len(axes["seed"])), "", dtype=object)
+    trained_with: set[str] = set()
     for run in runs:
         cells = _places(run.config, axes)
         if errors[run.path]:
@@ -391,6 +399,7 @@ def _joined(settings: Sweep, runs: Sequence[RunFolder[Group]]) -> xr.Dataset:
             where = (*(place[:, None] for place in cells), columns) if is_history else cells
             filled[where] = arrays[name]
         records[cells[0][0], cells[1][0]] = attributes["data"]
+        trained_with.add(attributes["versions"])
     for name, filled in values.items():
         if first[name].dtype.kind in "iu" and not np.isnan(filled).any():
             table[name] = table[name].astype(np.int64)
@@ -414,9 +423,30 @@ def _joined(settings: Sweep, runs: Sequence[RunFolder[Group]]) -> xr.Dataset:
             "settings": json.dumps(msgspec.to_builtins(replace(settings, task=task))),
             "data": task.data,
             "stack": _stack([run.config for run in runs]),
-            **versions("torch"),
+            **_versions(trained_with),
         },
     )
+
+
+def _versions(of_groups: Iterable[str]) -> dict[str, str]:
+    """Versions of the libraries that the groups were trained with, all where they differ."""
+    every = [json.loads(each) for each in of_groups]
+    found = {name: sorted({each[name] for each in every}) for name in every[0]}
+    differ = [name for name, values in found.items() if len(values) > 1]
+    if differ:
+        listed = "; ".join(
+            f"{name.removeprefix('version_')} {_listed(found[name])}" for name in differ
+        )
+        warnings.warn(
+            f"groups were trained with different versions of libraries: {listed}; begin the sweep "
+            "in another folder for a table of one",
+            stacklevel=2,
+        )
+    return {name: _listed(values) for name, values in found.items()}
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(values)
 
 
 def _places(group: Group, axes: dict[str, list[Any]]) -> tuple[NDArray[np.intp], ...]:

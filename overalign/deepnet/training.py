@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,7 +39,7 @@ def train(
     seed: int,
     *,
     stacked: bool | None = None,
-    measure: bool = True,
+    mechanism: Callable[[], Mechanism] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> xr.Dataset:
     """Train one network for each cell, from the same weights on the same batches.
@@ -62,8 +63,9 @@ def train(
     stacked : bool, optional
         Train all cells in one stack, or one after the other; in a stack where the network can be
         stacked unless given. The results agree to rounding.
-    measure : bool
-        Measure the mechanism (`Mechanism`) of every network at its end.
+    mechanism : callable, optional
+        Gives what measures these networks, asked once: for callers that keep it for several
+        calls. Made of the network at its start and the data unless given.
     checkpoint : Checkpoint, optional
         Where training is kept on its way, and gone on from. What came of it stays there: a second
         call gives the same table without training.
@@ -78,15 +80,16 @@ def train(
         mean square of c f minus its mean over classes, on the training set) at the stop, not a
         number where training diverged; ``test_accuracy_peak`` and ``epoch_peak``; with a validation
         set ``validation_accuracy``, ``validation_risk``, ``validation_risk_stop_epoch``, and
-        ``validation_risk_stop_test_accuracy``; and what `Mechanism` measures. Along ``cell`` and
-        ``epoch`` the same as ``*_history``, not a number where nothing was evaluated; the epochs
-        go to the last of any cell.
+        ``validation_risk_stop_test_accuracy``; and, unless ``training.mechanism`` is False, what
+        `Mechanism` measures. Along ``cell`` and ``epoch`` the same as ``*_history``, not a number
+        where nothing was evaluated; the epochs go to the last of any cell.
 
     Raises
     ------
-    ProblemError
-        No such device; networks that cannot be copied, or not be stacked where that is asked for;
-        vectors that are to be augmented; or a step size that is not finite.
+    ConfigError, ProblemError
+        Settings that mean nothing (`Training.check`); no such device; networks that cannot be
+        copied, or not be stacked where that is asked for; vectors that are to be augmented; or a
+        step size that is not finite.
     OutputError
         The checkpoint cannot be written, or is one of another training.
 
@@ -111,14 +114,15 @@ def train(
     setup = Setup.of(make_model, data, cells, training, seed)
     _require_copies(setup.template)
     parts = _parts(setup, stacked)
-    ledger = Ledger(cells, training, data.validation is not None)
-    mechanism = Mechanism(setup.template, setup.data, seed) if measure else None
-    record = _Record(checkpoint, ledger, setup.identity(parts, measure=measure))
+    ledger = Ledger(cells, setup.training, data.validation is not None)
+    make = mechanism or partial(Mechanism, setup.template, setup.data, seed)
+    measure = make() if setup.training.mechanism else None
+    record = _Record(checkpoint, ledger, setup.identity(parts))
     state = record.resumed()
     for part in parts:
         if all(cell in ledger.ends for cell in part):
             continue
-        course = Course(setup, ledger, part, mechanism)
+        course = Course(setup, ledger, part, measure)
         if state is not None and set(state["members"]) <= set(part):
             course.load(state)
         else:

@@ -71,17 +71,17 @@ def do(job: Job) -> float:
     """Seconds of a job, its data read before."""
     data = images(job.seed, job.held_out)
     make = maker(Architecture(width=job.width), data)
-    training = Training(epochs=job.epochs, stop_accuracy=None)
+    training = Training(epochs=job.epochs, stop_accuracy=None, mechanism=False)
     begin = time.perf_counter()
     if job.method == "plain":
         for cell in CELLS:
             plain_loop(make, data, cell, training, job.seed)
     elif job.method == "one by one":
-        train(make, data, CELLS, training, job.seed, stacked=False, measure=False)
+        train(make, data, CELLS, training, job.seed, stacked=False)
     else:
         for start in range(0, len(CELLS), job.size):
             group = CELLS[start : start + job.size]
-            train(make, data, group, training, job.seed, measure=False)
+            train(make, data, group, training, job.seed)
     return time.perf_counter() - begin
 
 
@@ -161,10 +161,12 @@ def largest_differences(scope: Scope) -> dict[str, Any]:
     }
     found = {}
     for name, (architecture, data, options, rate) in cases.items():
-        training = Training(precision="float64", epochs=scope.equality_epochs, **options)
+        training = Training(
+            precision="float64", epochs=scope.equality_epochs, mechanism=False, **options
+        )
         cells = [Cell(log2_output_multiplier=float(c), learning_rate=rate) for c in (-6, -2, 0, 2)]
         both = [
-            train(maker(architecture, data), data, cells, training, 0, stacked=s, measure=False)
+            train(maker(architecture, data), data, cells, training, 0, stacked=s)
             for s in (True, False)
         ]
         differ = int((both[0].epochs != both[1].epochs).sum())
