@@ -115,6 +115,29 @@ def test_noise_ends_the_search_where_nothing_can_be_told() -> None:
     assert sharp.reason == "the resolution is reached"
 
 
+@pytest.mark.parametrize("at", range(7))
+@pytest.mark.parametrize(("low", "high"), [(-10.0, 2.0), (-10.0, 1.0), (-9.7, 2.0), (-1.0, 0.1)])
+def test_neighbours_are_found_on_any_grid(low: float, high: float, at: int) -> None:
+    def place(trial: Trial) -> float:
+        return (trial.log2_output_multiplier - low) / (high - low) * 6
+
+    def flat(trial: Trial) -> float:
+        noise = (-1) ** (trial.seed + round(place(trial)))
+        return noise + 0.1 * (abs(place(trial) - at) < 1e-6)
+
+    def peaked(trial: Trial) -> float:
+        return -abs(place(trial) - at) - 1e-3 * trial.seed
+
+    search = OutputMultiplierSearch(low, high, seeds=4, resolution=0.01)
+    assert len(run_search(search, flat)) == 28
+    assert "neighbours" in search.reason
+    search = OutputMultiplierSearch(low, high, seeds=4, resolution=0.01)
+    asked = run_search(search, peaked)
+    closer = [each for each in (at - 0.5, at + 0.5) if 0 <= each <= 6]
+    found = [place(trial) for trial in asked[28 : 28 + len(closer)]]
+    assert sorted(found) == pytest.approx(closer)
+
+
 @pytest.mark.parametrize("budget", [14, 15, 17, 18, 21, 22, 40])
 def test_the_budget_is_respected_and_used(budget: int) -> None:
     search = OutputMultiplierSearch(seeds=2, budget=budget)
@@ -229,9 +252,8 @@ def test_accuracies_are_those_of_train() -> None:
         lambda: build_model(Architecture(width=8), data.shape, data.classes),
         data,
         [Cell(log2_output_multiplier=-2.0, learning_rate=0.1)],
-        Training(epochs=8, stop_accuracy=None),
+        Training(epochs=8, stop_accuracy=None, mechanism=False),
         3,
-        measure=False,
     )
     told = dict(found.trials)[Trial(-2.0, 0)]
     assert told == pytest.approx(float(run.validation_accuracy[0]), abs=0.011)

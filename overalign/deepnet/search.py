@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from ..errors import ProblemError
 from ..optimum import over_sets
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["OutputMultiplierSearch", "SearchResult", "Trial", "find_output_multiplier"]
 
 FEWEST_SEEDS = 4  # intervals over fewer are too wide to end a search by
-DIGITS = 9  # of log2 c: the same place reached by two ways is the same
 
 
 class Trial(NamedTuple):
@@ -101,14 +101,15 @@ class OutputMultiplierSearch:
                 f"a budget of {budget} trainings is less than the first grid: {coarse} points on "
                 f"{seeds} seed(s) take {coarse * seeds}; raise it, or lower coarse or seeds"
             )
-        self._low, self._high, self._resolution = low, high, resolution
+        self._resolution = resolution
         self._seeds, self._budget = seeds, budget
+        grid = [float(place) for place in np.linspace(low, high, coarse)]
         self._spacing = (high - low) / (coarse - 1)
         self._to_ask: list[Trial] = []
         self._asked: set[Trial] = set()
         self._values: dict[Trial, float] = {}
         self._reason = ""
-        self._enqueue(*(low + k * self._spacing for k in range(coarse)))
+        self._enqueue(*grid)
 
     @property
     def is_done(self) -> bool:
@@ -185,13 +186,11 @@ class OutputMultiplierSearch:
             self._go_on()
 
     def _at(self, log2_c: float) -> np.ndarray:
-        trials = [Trial(round(log2_c, DIGITS), seed) for seed in range(self._seeds)]
+        trials = [Trial(log2_c, seed) for seed in range(self._seeds)]
         return np.array([self._values.get(trial, math.nan) for trial in trials])
 
     def _enqueue(self, *places: float) -> None:
-        self._to_ask = [
-            Trial(round(place, DIGITS), seed) for seed in range(self._seeds) for place in places
-        ]
+        self._to_ask = [Trial(place, seed) for seed in range(self._seeds) for place in places]
 
     def _go_on(self) -> None:
         """All that was asked is told: look closer around the best, or end."""
@@ -203,8 +202,7 @@ class OutputMultiplierSearch:
         elif self._neighbours_are_as_good(best):
             self._reason = f"the neighbours at 2^{self._spacing:g} cannot be told from the best"
         else:
-            near = (best - closer, best + closer)
-            places = [place for place in near if self._low <= place <= self._high]
+            places = [0.5 * (best + neighbour) for neighbour in self._neighbours(best)]
             cost = len(places) * self._seeds
             if self._budget is not None and self.trainings + cost > self._budget:
                 self._reason = "the budget is used up"
@@ -215,9 +213,14 @@ class OutputMultiplierSearch:
     def _neighbours_are_as_good(self, best: float) -> bool:
         if self._seeds < FEWEST_SEEDS:
             return False
-        near = (best - self._spacing, best + self._spacing)
-        inside = [place for place in near if self._low <= place <= self._high]
-        return not any(_differs(self._at(best) - self._at(place)) for place in inside)
+        near = self._neighbours(best)
+        return not any(_differs(self._at(best) - self._at(place)) for place in near)
+
+    def _neighbours(self, best: float) -> list[float]:
+        """The places next to the best among those told: one at an end of the range."""
+        places = sorted({trial.log2_output_multiplier for trial in self._values})
+        at = places.index(best)
+        return places[max(at - 1, 0) : at] + places[at + 1 : at + 2]
 
 
 def _differs(differences: np.ndarray) -> bool:
@@ -350,7 +353,7 @@ def find_output_multiplier(
             "the data have no validation images to choose by; read them with "
             "Task(..., validation=500), or put ImageData(validation=...) together"
         )
-    settings = training or Training()
+    settings = replace(training or Training(), mechanism=False)
     recorded = json.dumps({"training": msgspec.to_builtins(settings)})
     search = OutputMultiplierSearch(low, high, seeds=seeds, budget=budget)
     said = ""
@@ -365,7 +368,7 @@ def find_output_multiplier(
                 )
                 for trial in group
             ]
-            run = train(make_model, data, cells, settings, seed + number, measure=False)
+            run = train(make_model, data, cells, settings, seed + number)
             is_trained = trained(run.assign_attrs(settings=recorded))
             values = run["validation_accuracy"].where(is_trained).values
             said = str(run["reason"].values[0])
