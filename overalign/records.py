@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "LOCK",
     "Config",
     "RunFolder",
     "checked",
@@ -67,6 +68,7 @@ __all__ = [
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
+LOCK = ".lock"
 _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "h5netcdf")
 
 
@@ -379,7 +381,7 @@ def locked(folder: StrPath) -> Iterator[None]:
     """
     import platform
 
-    path = Path(folder) / ".lock"
+    path = Path(folder) / LOCK
     try:
         stream = path.open("a+", encoding="utf-8")
     except OSError as error:

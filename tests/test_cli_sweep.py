@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,13 +23,14 @@ from overalign import cli
 from overalign.cli import sweep as command
 from overalign.cli.sweep import SweepOptions, Tally
 from overalign.deepnet import sweep as module
-from overalign.deepnet.settings import Architecture, Group, Sweep, Training
+from overalign.deepnet.settings import Architecture, Group, Sweep, Task, Training
 from overalign.deepnet.sweep import plan, run_sweep, runs_of
 from overalign.records import read_config, read_dataset
 
 SIZES = ["--n", "40", "--held-out", "40", "--width", "8", "--epochs", "3", "--seeds", "2"]
 GRID = ["--log2-output-multipliers", "-4", "0", "--learning-rates", "0.1", "--stack", "2"]
 SMALL = [*SIZES, *GRID, "--executor", "inline"]
+ENDED = re.compile(r"^(group \d+ of|\d+ of \d+ groups are finished from before).*\n", re.MULTILINE)
 FILES = [".lock", "config.toml", "plan.json", "results.nc", "runs", "u_curve.png"]
 
 
@@ -41,13 +43,13 @@ def one_thread() -> Iterator[None]:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error."""
+    """Exit code, standard output, and standard error without the groups that ended."""
     with pytest.raises(SystemExit) as ended:
         cli.main(["sweep", *arguments])
     captured = capsys.readouterr()
     code = ended.value.code
     assert isinstance(code, int)
-    return code, captured.out, captured.err
+    return code, captured.out, ENDED.sub("", captured.err)
 
 
 # ----------------------------------------------------------------------------- it works
@@ -208,7 +210,6 @@ def test_failed_groups_have_an_exit_code_of_their_own(
         assert err.startswith(message)
         assert err.count("\n") == bool(message)
         assert "--retry-failed" in out + err
-        assert "retry_failed" not in out + err
     monkeypatch.undo()
     assert run(capsys, *arguments, "--retry-failed")[::2] == (0, "")
 
@@ -262,9 +263,18 @@ def test_what_differs_from_the_default_is_described() -> None:
             ),
         )
     )
-    assert "width 64 and depth 4, sgd with step 0.01 c^(-2/4) on cross entropy" in unusual
-    assert "batches of all, momentum 0.9, weight decay 0.0001, augmentation, to" in unusual
-    assert "batches of 8, " in command._describe(Sweep(training=Training(batch_size=8)))
+    assert "width 64 and depth 4, no bias, sgd with step 0.01 c^(-2/4) on cross entropy" in unusual
+    assert ", momentum 0.9, weight decay 0.0001, augmentation, batch size all, to" in unusual
+    assert "batch size 8, " in command._describe(Sweep(training=Training(batch_size=8)))
+    other = command._describe(
+        Sweep(
+            task=Task(classes=5),
+            architecture=Architecture(paired=True, batch_norm=True),
+            training=Training(precision="float64"),
+        )
+    )
+    assert "images, classes 5: mlp of width 64, batch norm, paired, sgd" in other
+    assert "cross entropy, precision float64, to training accuracy" in other
     adam = command._describe(Sweep(training=Training(optimiser="adam")))
     assert "adam with step 0.01 on" in adam
 
@@ -280,11 +290,15 @@ def test_a_look_before_writes_nothing_and_counts(
     for words in (
         "data: 40 training, 0 validation and 40 test images of shape (128,), 10 classes",
         f"network: {weights:,} parameters",
-        "plan: 8 networks in 4 groups of at most 2, 2 tasks",
+        "plan: 8 networks in 4 groups of at most 2, 2 tasks\n",
         "0 groups finished, 0 failed, 0 begun, 4 not begun",
         "time: between ",
     ):
         assert words in said
+    at = SMALL.index("--stack")
+    without = [*SMALL[:at], *SMALL[at + 2 :]]
+    _, said, _ = run(capsys, *without, "--no-control", "--output", str(out), "--dry-run")
+    assert "timed now, and once more when the sweep begins: --stack fixes it" in said
     run(capsys, *SMALL, "--output", str(out), "--seeds", "1")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     _, said, _ = run(capsys, "--resume", "--output", str(out), "--seeds", "2", "--dry-run")
@@ -321,13 +335,34 @@ def test_the_live_table_counts_what_ended(tmp_path: Path) -> None:
     assert [row[-1] for row in rows] == [f"{accuracy:.4f}" for accuracy in accuracies]
 
 
+def test_elsewhere_there_is_a_line_for_each_group_that_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = module.run_group
+
+    def breaks(group: Group, root: Path) -> xr.Dataset:
+        if group.seed == 1:
+            raise ZeroDivisionError("of zero\nand more")
+        return true(group, root)
+
+    monkeypatch.setattr(module, "run_group", breaks)
+    arguments = [*SMALL, "--no-control", "--output", str(tmp_path)]
+    which = r"labels given, c = 2\^-4 to 2\^0"
+    for expected in (
+        rf"group 1 of 2: seed 0, {which}; \d [a-z, \d]*; \d+\.\d s\n"
+        rf"group 2 of 2: seed 1, {which}; failed: ZeroDivisionError: of zero\n",
+        "1 of 2 groups are finished from before\n",
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["sweep", *arguments])
+        assert re.fullmatch(expected, capsys.readouterr().err)
+
+
 def test_on_a_terminal_the_table_is_shown_and_leaves_the_screen(tmp_path: Path) -> None:
     settings = Sweep(seeds=1)
     screen = io.StringIO()
     console = Console(force_terminal=True, width=100, file=screen)
     with command._live(console, settings) as (progress, on_end):
-        assert progress is not None
-        assert on_end is not None
         progress(0, 2, 0)
         [first, _] = runs_of(plan(settings, stack=9), tmp_path)
         first.begin()
@@ -343,6 +378,7 @@ REFUSED = [
     (["--resume", "--output", "nowhere"], "--resume: there is no sweep in nowhere"),
     (["missing.toml"], "missing.toml: cannot be read"),
     (["--workers", "0"], "--workers is 0"),
+    (["--workers", "2", "--executor", "inline"], "'inline' does one group after another"),
     (["--retries", "-1"], "--retries is -1"),
     (["--stack", "0", "--executor", "inline"], "stack is 0"),
     (["--optimiser", "adam", "--momentum", "0.9"], "momentum belongs to optimiser 'sgd'"),

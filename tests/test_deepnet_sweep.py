@@ -23,9 +23,10 @@ from overalign import records
 from overalign.deepnet import runs
 from overalign.deepnet import sweep as module
 from overalign.deepnet.archives import CIFAR
+from overalign.deepnet.ledger import FAILED
 from overalign.deepnet.runs import run_group
 from overalign.deepnet.settings import Architecture, Group, Sweep, Task, Training
-from overalign.deepnet.sweep import FAILED, plan, run_sweep, runs_of
+from overalign.deepnet.sweep import plan, run_sweep, runs_of
 from overalign.engine import run_all
 from overalign.errors import ConfigError, DataFileError, OutputError, ProblemError, RunError
 from overalign.executors import open_executor

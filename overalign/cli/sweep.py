@@ -9,18 +9,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ..deepnet.ledger import OUTCOMES
-from ..deepnet.settings import Architecture, Group, Sweep, Training
+from ..deepnet.ledger import FAILED, OUTCOMES
+from ..deepnet.settings import CONFIG, Architecture, Group, Sweep
 from ..engine import OnError
 from ..errors import OveralignError, ProblemError, RunError
 from ..executors import ExecutorKind, open_executor
 from ..optimum import over_sets
-from ..records import RunFolder, require_writable, write_dataset
+from ..records import LOCK, Config, RunFolder, require_writable, write_dataset
 from .shared import (
     INTERRUPTED,
     NOT_REACHED,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SweepOptions", "report_sweep"]
 
-_RESULTS, _FIGURE, _CONFIG = "results.nc", "u_curve.png", "config.toml"
-_LOCK = ".lock"
+_RESULTS, _FIGURE = "results.nc", "u_curve.png"
+_ENDS = (*OUTCOMES, FAILED)  # all that can become of a network
 _TABLE_WIDTH = 80  # columns; a narrower terminal wraps rather than loses digits
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -68,7 +69,8 @@ class SweepOptions:
     executor : {"processes", "inline", "dask"}
         Worker processes; one group after another; or a scheduler of dask with worker processes.
     workers : int, optional
-        Groups at a time (default: one for each core; on a card, one).
+        Groups at a time (default: one for each core; on a card, one). Of a running scheduler, how
+        many it has: decides how many networks a group trains together.
     scheduler : str, optional
         Address of a running dask scheduler, as tcp://10.0.0.1:8786; its workers need the same
         package and the same folders.
@@ -113,10 +115,10 @@ class SweepOptions:
         ProblemError
             There is nothing to resume.
         """
-        kept = self.output / _CONFIG
+        kept = self.output / CONFIG
         if self.resume and not kept.is_file():
             raise ProblemError(
-                f"--resume: there is no sweep in {self.output} (no {_CONFIG}); leave --resume out "
+                f"--resume: there is no sweep in {self.output} (no {CONFIG}); leave --resume out "
                 "to begin one, or name its folder by --output"
             )
         return kept if self.resume and self.config is None else self.config
@@ -149,6 +151,11 @@ def report_sweep(options: SweepOptions) -> int:
     options.config_path()
     if options.workers is not None and options.workers < 1:
         raise ProblemError(f"--workers is {options.workers}, expected a whole number >= 1")
+    if options.workers is not None and options.executor == "inline":
+        raise ProblemError(
+            "--workers belongs to executors 'processes' and 'dask'; 'inline' does one group after "
+            "another"
+        )
     if options.retries < 0:
         raise ProblemError(f"--retries is {options.retries}, expected a whole number >= 0")
     _require_torch()
@@ -156,7 +163,7 @@ def report_sweep(options: SweepOptions) -> int:
         return _preview(options, console)
     is_new = not options.output.exists()
     made_folder(options.output)
-    for name in (_RESULTS, _FIGURE, _CONFIG):
+    for name in (_RESULTS, _FIGURE, CONFIG):
         require_writable(options.output / name)
     try:
         table = _sweep(options)
@@ -170,8 +177,8 @@ def report_sweep(options: SweepOptions) -> int:
 
 def _remove_unused(folder: Path) -> None:
     """Remove a folder in which nothing was kept."""
-    if {path.name for path in folder.iterdir()} <= {_LOCK}:
-        (folder / _LOCK).unlink(missing_ok=True)
+    if {path.name for path in folder.iterdir()} <= {LOCK}:
+        (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()
 
 
@@ -231,10 +238,10 @@ Watchers = tuple[Callable[[int, int, int], None], Callable[[RunFolder[Group]], N
 
 
 @contextmanager
-def _live(console: Console, settings: Sweep) -> Iterator[Watchers | tuple[None, None]]:
-    """What `run_sweep` reports, as a table that grows; nothing unless on a terminal."""
+def _live(console: Console, settings: Sweep) -> Iterator[Watchers]:
+    """What `run_sweep` reports: on a terminal a table that grows, else a line for each group."""
     if not console.is_terminal:
-        yield None, None
+        yield _lines(console)
         return
     from rich.console import Group as Stacked
     from rich.live import Live
@@ -249,6 +256,33 @@ def _live(console: Console, settings: Sweep) -> Iterator[Watchers | tuple[None, 
             bar.update(task, completed=done, total=total, description=text)
 
         yield progress, tally.add
+
+
+def _lines(console: Console) -> Watchers:
+    """A line for each group that ends."""
+    ended: list[RunFolder[Group]] = []
+    say = partial(console.print, markup=False, soft_wrap=True, highlight=False)
+
+    def progress(done: int, total: int, kept: int) -> None:
+        if done > kept:
+            say(f"group {done} of {total}: {_said_of(ended[-1])}")
+        elif kept:
+            say(f"{kept} of {total} groups are finished from before")
+
+    return progress, ended.append
+
+
+def _said_of(run: RunFolder[Group]) -> str:
+    """Which group it is, and what came of its networks."""
+    cells = [cell.log2_output_multiplier for cell in run.config.cells]
+    lowest, highest = min(cells), max(cells)
+    span = f"c = 2^{lowest:g}" + (f" to 2^{highest:g}" if highest > lowest else "")
+    which = f"seed {run.config.seed}, labels {run.config.task.labels.replace('_', ' ')}, {span}"
+    if run.error:
+        return f"{which}; failed: {run.error.splitlines()[0]}"
+    ends = Counter(map(str, run.arrays()[0]["outcome"]))
+    counts = ", ".join(f"{ends[end]} {end.lower()}" for end in _ENDS if ends[end])
+    return f"{which}; {counts}; {run.seconds:.1f} s"
 
 
 class Tally:
@@ -267,8 +301,6 @@ class Tally:
 
     def add(self, run: RunFolder[Group]) -> None:
         """Count a group that ended."""
-        from ..deepnet.sweep import FAILED
-
         if run.error:
             for cell in run.config.cells:
                 self._outcomes[cell.log2_output_multiplier][FAILED] += 1
@@ -283,23 +315,15 @@ class Tally:
 
     def __rich__(self) -> Table:
         """A row for each output multiplier."""
-        ends = _ends()
         table = _new_table("networks so far (all tasks); accuracy of the task itself")
-        for heading in ("c", "done", *(end.lower() for end in ends), "test accuracy"):
+        for heading in ("c", "done", *(end.lower() for end in _ENDS), "test accuracy"):
             table.add_column(heading, justify="right", no_wrap=True)
         for log2_c in self._multipliers:
             outcomes, accuracies = self._outcomes[log2_c], self._accuracies[log2_c]
             mean = f"{sum(accuracies) / len(accuracies):.4f}" if accuracies else "-"
-            counts = [str(outcomes[end] or "") for end in ends]
+            counts = [str(outcomes[end] or "") for end in _ENDS]
             table.add_row(f"2^{log2_c:g}", str(outcomes.total()), *counts, mean)
         return table
-
-
-def _ends() -> tuple[str, ...]:
-    """All that can become of a network."""
-    from ..deepnet.sweep import FAILED
-
-    return (*OUTCOMES, FAILED)
 
 
 def _new_table(title: str) -> Table:
@@ -330,7 +354,7 @@ def _report(table: xr.Dataset, options: SweepOptions, console: Console) -> int:
         except ProblemError as error:
             console.print(f"no statistics of labels {task}: {error}", markup=False)
             code = NOT_REACHED
-    written = [options.output / name for name in (_CONFIG, _RESULTS)]
+    written = [options.output / name for name in (CONFIG, _RESULTS)]
     try:
         for sentence in summary(table):
             console.print(sentence, markup=False)
@@ -360,26 +384,37 @@ def _describe(settings: Sweep) -> str:
     rates = ", ".join(f"{rate:g}" for rate in settings.learning_rates)
     _, step_size = training.step_rule()
     depth = "" if network.depth == Architecture().depth else f" and depth {network.depth}"
+    of_task, of_network, of_training = map(_unusual, (task, network, training))
     return (
-        f"{task.data}, {size} training images: {network.model} of width {network.width}{depth}, "
-        f"{training.optimiser} with step {step_size.replace('lr', rates)} on "
-        f"{training.loss.replace('_', ' ')}, {''.join(_unusual(training))}{until}at most "
+        f"{task.data}, {size} training images{of_task}: {network.model} of width {network.width}"
+        f"{depth}{of_network}, {training.optimiser} with step {step_size.replace('lr', rates)} on "
+        f"{training.loss.replace('_', ' ')}{of_training}, {until}at most "
         f"{training.epochs} epochs; {_counted(settings.seeds, 'seed')}; intervals are 95 % over "
         "them"
     )
 
 
-def _unusual(training: Training) -> Iterator[str]:
+_SAID = {
+    *("data", "data_root", "n"),
+    *("model", "width", "depth"),
+    *("loss", "optimiser", "homogeneous_degree", "epochs", "stop_accuracy", "stop_risk"),
+}
+
+
+def _unusual(settings: Config) -> str:
     """What else differs from the default."""
-    default = Training()
-    if training.batch_size != default.batch_size:
-        yield f"batches of {training.batch_size or 'all'}, "
-    if training.momentum != default.momentum:
-        yield f"momentum {training.momentum:g}, "
-    if training.weight_decay != default.weight_decay:
-        yield f"weight decay {training.weight_decay:g}, "
-    if training.augmentation != default.augmentation:
-        yield "augmentation, "
+    default = type(settings)()
+    words = ""
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if name in _SAID or value == getattr(default, name):
+            continue
+        label = name.replace("_", " ")
+        if isinstance(value, bool):
+            words += f", {label}" if value else f", no {label}"
+        else:
+            words += f", {label} {'all' if value is None else value}"
+    return words
 
 
 _COLUMNS = {
@@ -412,7 +447,7 @@ def _curve(table: xr.Dataset, task: str) -> Table:
     for log2_c, row in zip(chosen["log2_output_multiplier"].values, _rows(chosen), strict=True):
         cells = [_mean(row[name], name) for name in names.values()]
         ends = Counter(map(str, row["outcome"].values))
-        others = (f"{ends[end]} {end.lower()}" for end in _ends()[1:] if ends[end])
+        others = (f"{ends[end]} {end.lower()}" for end in _ENDS[1:] if ends[end])
         reached = f"{ends['REACHED']}/{ends.total()}"
         shown.add_row(f"2^{float(log2_c):g}", *cells, reached, ", ".join(others))
     return shown
@@ -437,8 +472,6 @@ def _mean(values: xr.DataArray, name: str) -> str:
 
 
 def _say_failures(table: xr.Dataset, console: Console) -> int:
-    from ..deepnet.sweep import FAILED
-
     failed = table["outcome"].values == FAILED
     if not failed.any():
         return REACHED
@@ -457,7 +490,7 @@ def _preview(options: SweepOptions, console: Console) -> int:
     """Print what would be done, what is done, and how long the rest takes at most."""
     from ..deepnet.images import read_images
     from ..deepnet.models import build_model
-    from ..deepnet.sweep import plan, runs_of
+    from ..deepnet.sweep import is_planned, plan, runs_of
 
     settings = options.settings
     data = read_images(settings.task, settings.seed)
@@ -469,13 +502,15 @@ def _preview(options: SweepOptions, console: Console) -> int:
     validation = 0 if data.validation is None else len(data.validation)
     networks = sum(len(group.cells) for group in groups)
     tasks = _counted(len(settings.tasks), "task")
+    is_kept = options.stack is not None or is_planned(options.output)
+    timed = "" if is_kept else "; timed now, and once more when the sweep begins: --stack fixes it"
     lines = [
         _describe(settings),
         f"data: {len(data.train):,} training, {validation:,} validation and {len(data.test):,} "
         f"test images of shape {data.shape}, {data.classes} classes",
         f"network: {parameters:,} parameters",
         f"plan: {networks:,} networks in {len(groups):,} groups of at most "
-        f"{max(len(group.cells) for group in groups)}, {tasks}",
+        f"{max(len(group.cells) for group in groups)}, {tasks}{timed}",
         f"{options.output}: {states['finished']:,} groups finished, {states['failed']:,} failed, "
         f"{states['unfinished']:,} begun, {states['absent']:,} not begun",
         _cost(options, runs),

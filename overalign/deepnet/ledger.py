@@ -19,11 +19,12 @@ from .settings import Cell, Training
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["OUTCOMES", "End", "Ledger", "Outcome"]
+__all__ = ["FAILED", "OUTCOMES", "End", "Ledger", "Outcome"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Outcome: TypeAlias = Literal["REACHED", "BUDGET", "STUCK", "DIVERGED"]
 OUTCOMES: tuple[Outcome, ...] = ("REACHED", "BUDGET", "STUCK", "DIVERGED")
+FAILED = "FAILED"  # of a cell whose group ended with an error
 
 _TRAIN = ("train_accuracy", "train_risk", "logit_scale")
 _TEST = ("test_accuracy", "test_risk")

@@ -11,11 +11,12 @@ from msgspec.structs import replace
 from ..errors import ProblemError
 from ..records import Config, checked
 
-__all__ = ["Architecture", "Cell", "Group", "Model", "Sweep", "Task", "Training"]
+__all__ = ["CONFIG", "Architecture", "Cell", "Group", "Model", "Sweep", "Task", "Training"]
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 _MOST_EPOCHS = 10**5  # where nothing but the budget ends training
+CONFIG = "config.toml"  # in the folder of a sweep
 _LAYERS = {"cnn5": 5, "vgg11": 9, "vgg19": 17}  # of weights, one after the other
 Model: TypeAlias = Literal["mlp", "cnn5", "vgg11", "vgg19", "resnet18", "resnet34", "resnet50"]
 

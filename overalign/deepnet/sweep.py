@@ -39,16 +39,15 @@ from ..records import (
 from .calibration import as_in_a_worker, stack_size
 from .course import require_device
 from .images import data_digest
+from .ledger import FAILED
 from .runs import run_group
-from .settings import Count, Group, Sweep
+from .settings import CONFIG, Count, Group, Sweep
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["CONFIG", "FAILED", "plan", "run_sweep", "runs_of"]
+__all__ = ["is_planned", "plan", "run_sweep", "runs_of"]
 
-CONFIG = "config.toml"
-FAILED = "FAILED"
 _PLAN, _RUNS = "plan.json", "runs"
 
 
@@ -177,6 +176,22 @@ def _read_plan(path: Path) -> _Plan | None:
         raise ConfigError(f"{error}; remove it to plan again") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not JSON ({error}); remove it to plan again") from error
+
+
+def is_planned(folder: StrPath) -> bool:
+    """Whether the sweep of a folder has been planned, so that its stack is fixed.
+
+    Raises
+    ------
+    ConfigError
+        What is kept of the plan is damaged.
+
+    Examples
+    --------
+    >>> is_planned("nowhere")
+    False
+    """
+    return _read_plan(Path(folder) / _PLAN) is not None
 
 
 def _differences(asked: Config, there: Config, key: str = "") -> Iterator[str]:
