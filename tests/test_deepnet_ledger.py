@@ -144,3 +144,24 @@ def test_what_was_noted_is_told_once_as_json_and_comes_back_from_a_state() -> No
     assert other.new_lines() == lines + ledger.new_lines()
     for name, values in ledger.history.items():
         np.testing.assert_equal(other.history[name], values)
+
+
+@pytest.mark.parametrize(
+    ("risks", "outcome", "reason"),
+    [
+        ([1.0, 1.0, 1.0], "STUCK", "was least in epoch 0, and not lower for 2 epochs"),
+        ([1.0, 2.0, math.nan], "STUCK", "was least in epoch 0"),
+        ([1.0, 0.5, 0.5, 0.6], "REACHED", "was least in epoch 1, and not lower for 2 epochs"),
+        ([1.0, 0.5, 0.6, 0.4], None, ""),
+    ],
+)
+def test_patience_is_counted_from_the_least_validation_risk(
+    risks: list[float], outcome: str | None, reason: str
+) -> None:
+    ledger = Ledger(CELLS[:1], Training(patience=2), True)
+    for epoch, risk in enumerate(risks):
+        ledger.note(0, epoch, look(accuracy=0.5) | {"validation_risk": risk})
+        end = ledger.end_of(0, epoch, epoch)
+        assert end is None or epoch == len(risks) - 1
+    assert (end and end.outcome) == outcome
+    assert end is None or reason in end.reason

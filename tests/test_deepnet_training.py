@@ -319,6 +319,37 @@ def test_evaluations_come_every_so_often() -> None:
     assert np.array_equal(each.test_risk_history[:, [0, 2, 4, 5]], run.test_risk_history)
 
 
+@pytest.mark.parametrize("stacked", [False, True])
+def test_training_ends_when_the_validation_risk_has_turned_for_long_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stacked: bool
+) -> None:
+    training = Training(
+        mechanism=False, epochs=40, stop_accuracy=None, patience=3, precision="float64"
+    )
+    grid = cells(-3.0, -1.0, 1.0, rate=0.3)
+    without = train(MLP, DATA, grid, changed(training, patience=None), 0)
+    run = partial(train, MLP, DATA, grid, training, 0, stacked=stacked)
+    table = run()
+    assert len(set(table.epochs.values.tolist())) > 1, "networks should end at different times"
+    for k, risks in enumerate(without.validation_risk_history.values):
+        ends = (e for e in range(41) if e - int(risks[: e + 1].argmin()) >= 3)
+        end = next(ends, 40)
+        assert table.epochs[k] == end
+        assert table.validation_risk_stop_epoch[k] == risks[: end + 1].argmin()
+        assert table.outcome[k] == ("REACHED" if end < 40 else "BUDGET")
+    assert "not lower for 3 epochs" in str(table.reason[0].item())
+    checkpoint = Checkpoint(tmp_path, interval=0.0)
+    killed_after(monkeypatch, 2, partial(run, checkpoint=checkpoint))
+    assert same(run(checkpoint=checkpoint), table)
+
+
+def test_patience_needs_validation_images() -> None:
+    with pytest.raises(ProblemError, match="validation = 500, or leave the patience out"):
+        train(MLP, DIGITS, cells(0.0), Training(patience=3), 0)
+    with pytest.raises(ProblemError, match="no validation images"):
+        Sweep(training=Training(patience=3)).check()
+
+
 def test_the_mechanism_is_measured_at_the_end_of_each_network() -> None:
     training = Training(precision="float64", batch_size=16, epochs=25, stop_accuracy=0.8)
     run = train(MLP, DATA, cells(-3.0, 2.0), training, 0)

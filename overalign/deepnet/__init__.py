@@ -1,6 +1,12 @@
 """Deep networks: feature-learning strength swept by an output multiplier, and what it does.
 
-settings -> images, models -> training -> runs -> sweep -> statistics, transfer
+- what is asked for: settings; the random streams of a seed: seeds
+- data: archives (of others), synthetic, images (read, drawn, normalised), dimension
+- networks: models, scaling (c f, centered, paired)
+- training: batches, optimisers, learners (alone or in a stack), course (the loop), ledger (what
+  came of it), checkpoints, mechanism (what was aligned with), training (all of this)
+- sweeps: runs (a group), calibration (how many in a stack), sweep (all groups, and their table)
+- what comes of it: statistics, transfer, search
 
 Settings load at once; all else, and what brings torch with it, when it is asked for.
 """

@@ -20,7 +20,7 @@ from .mechanism import MECHANISM, Mechanism
 from .optimisers import optimiser_of
 from .scaling import scaled_learning_rate
 from .seeds import Purpose, initialised, torch_stream
-from .settings import Cell, Training
+from .settings import NO_VALIDATION, Cell, Training
 
 __all__ = ["Course", "Setup", "dtype_of", "evaluate", "require_device"]
 
@@ -66,6 +66,8 @@ class Setup:
         if not cells:
             raise ProblemError("there is no cell to train; give at least one")
         training = training.check()
+        if training.patience is not None and data.validation is None:
+            raise ProblemError(NO_VALIDATION)
         device = require_device(training.device)
         dtype = dtype_of(training.precision)
         template = initialised(make_model, seed).to(device, dtype).train()

@@ -125,9 +125,23 @@ class Ledger:
             )
         elif training.stop_risk is not None and risk <= training.stop_risk:
             end = "REACHED", f"The training risk fell to {training.stop_risk:g} in epoch {epoch}."
+        elif (least := self._turned(cell, epoch)) is not None:
+            end = (
+                "REACHED" if least else "STUCK",
+                f"The validation risk was least in epoch {least}, and not lower for "
+                f"{epoch - least} epochs.",
+            )
         elif epoch >= training.epochs:
             end = self._at_the_budget(cell, accuracy, risk)
         return None if end is None else End(*end, epoch, steps)
+
+    def _turned(self, cell: int, epoch: int) -> int | None:
+        """The epoch of the least validation risk, if that is as long ago as patience lasts."""
+        if self.training.patience is None:
+            return None
+        risks = self.history["validation_risk"][cell, : self._index(epoch) + 1]
+        least = self.epochs[int(np.where(np.isnan(risks), np.inf, risks).argmin())]
+        return least if epoch - least >= self.training.patience else None
 
     def _at_the_budget(self, cell: int, accuracy: float, risk: float) -> tuple[Outcome, str]:
         budget = self.training.epochs

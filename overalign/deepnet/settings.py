@@ -16,6 +16,10 @@ __all__ = ["CONFIG", "Architecture", "Cell", "Group", "Model", "Sweep", "Task", 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 _MOST_EPOCHS = 10**5  # where nothing but the budget ends training
+NO_VALIDATION = (
+    "patience is counted on the validation risk, and there are no validation images; set "
+    "validation = 500, or leave the patience out"
+)
 CONFIG = "config.toml"  # in the folder of a sweep
 _LAYERS = {"cnn5": 5, "vgg11": 9, "vgg19": 17}  # of weights, one after the other
 Model: TypeAlias = Literal["mlp", "cnn5", "vgg11", "vgg19", "resnet18", "resnet34", "resnet50"]
@@ -185,6 +189,10 @@ class Training(Config, frozen=True):
         Training ends when the accuracy on the whole training set is at least this.
     stop_risk : float, optional
         Training ends when the risk on the whole training set is at most this.
+    patience : int, optional
+        Training ends when the risk on the validation set has not been lower than before for so many
+        epochs; the task then needs ``validation`` images. Longer than any plateau at the start: a
+        network on one ends too. Not so unless given.
     evaluate_every : int
         Epochs from one look at the training, validation and test sets to the next.
     precision : {"float32", "float64"}
@@ -205,6 +213,7 @@ class Training(Config, frozen=True):
     epochs: Count = 200
     stop_accuracy: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None = 0.99
     stop_risk: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    patience: Count | None = None
     evaluate_every: Count = 1
     precision: Literal["float32", "float64"] = "float32"
     device: str = "cpu"
@@ -226,7 +235,8 @@ class Training(Config, frozen=True):
             A combination that means nothing; says which and what to change.
         """
         checked_settings = checked(self)
-        if self.stop_accuracy is None and self.stop_risk is None and self.epochs > _MOST_EPOCHS:
+        stops = (self.stop_accuracy, self.stop_risk, self.patience)
+        if stops == (None, None, None) and self.epochs > _MOST_EPOCHS:
             raise ProblemError(
                 f"without a stop every run takes all {self.epochs:,} epochs; give a stop, or at "
                 f"most {_MOST_EPOCHS:,} epochs"
@@ -400,6 +410,8 @@ class Sweep(Config, frozen=True):
                 "log2_output_multipliers reach beyond 2^60 or 2^-60, where float32 gradients are "
                 "lost; choose a smaller range"
             )
+        if training.patience is not None and not settings.task.validation:
+            raise ProblemError(NO_VALIDATION)
         _require_degree(architecture, training.homogeneous_degree)
         if settings.control and settings.task.labels == "linear_teacher":
             raise ProblemError(

@@ -47,9 +47,9 @@ def train(
     Cell c trains c f by steps on the mean loss over batches, as `Training` says. After every
     ``evaluate_every`` epochs, at the start and at the end of the budget, c f is evaluated on the
     whole training set, the test set, and the validation set if there is one. Training ends there
-    when a target is reached, or when the loss is not finite any more. A validation set does
-    not end training: what stopping at the least validation risk would have given is read off the
-    history up to the end.
+    when a target is reached, when the loss is not finite any more, or, with `Training.patience`,
+    when the validation risk has turned. What stopping at the least validation risk would have given
+    is read off the history up to the end.
 
     Parameters
     ----------
@@ -73,8 +73,9 @@ def train(
     Returns
     -------
     xarray.Dataset
-        Along ``cell``: ``outcome`` ("REACHED", a target; "BUDGET"; "STUCK": the budget was used and
-        the training risk at its end is above 0.99 of that at its half, and the accuracy below 1;
+        Along ``cell``: ``outcome`` ("REACHED", a target, or the turn of a validation risk that had
+        fallen; "BUDGET"; "STUCK": the budget was used and the training risk at its end is above
+        0.99 of that at its half, and the accuracy below 1, or the validation risk never fell;
         "DIVERGED") with ``reason`` in words, ``epochs`` and ``steps`` at the stop;
         ``train_accuracy``, ``train_risk``, ``test_accuracy``, ``test_risk``, ``logit_scale`` (root
         mean square of c f minus its mean over classes, on the training set) at the stop, not a
