@@ -279,8 +279,8 @@ def evaluate(
         ``accuracy``, ``risk``, ``logit_scale``; float64 [networks].
     """
     sums = torch.zeros(3, len(multipliers), dtype=torch.float64, device=multipliers.device)
-    # small enough for a processor's cache; a graphics card wants more to do at once
-    numbers = 2**18 if multipliers.device.type == "cpu" else 2**23
+    # on a processor few enough for its cache; a graphics card wants more to do at once
+    numbers = 2**20 if multipliers.device.type == "cpu" else 2**23
     rows = min(max(numbers // (len(multipliers) * images.x[0].numel()), 64), 1024)
     for x, y in zip(torch.split(images.x, rows), torch.split(images.y, rows), strict=True):
         f = multipliers[:, None, None] * learner.outputs(inputs(x))
