@@ -135,7 +135,7 @@ def test_failed_data_sets_have_an_exit_code_of_their_own(
         code, out, err = run(capsys, *arguments)
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert err.startswith("overalign: 1 of 2 runs failed; the first: ZeroDivisionError: of")
-        assert err.endswith("to do the failed ones again, add --retry-failed\n")
+        assert err.endswith("give retry_failed=True, on the command line --retry-failed\n")
         assert not (tmp_path / "results.nc").exists()
     monkeypatch.undo()
     assert run(capsys, *arguments)[0] == 1  # not without being asked
