@@ -706,11 +706,12 @@ def shift_to_kink(gamma, sample, scratch):
 @compiled
 def to_next_event(problem, residuals, step, start, end, products, weights, amplitude, signs,
                   kink_tolerance, scratch, events):  # fmt: skip
-    """Carry one neuron from ``start`` to its next kink or to ``end`` (times in [0, 1]).
+    """Carry one neuron from ``start`` to its next kink or towards ``end`` (times in [0, 1]).
 
     The result is left in ``scratch``; a trial that meets a kink is repeated with the substep
-    ending there, until the residual averages belong to the substep that ends at the kink.
-    Returns the time reached, and the sample met, CROSSED_NOTHING or TURNED.
+    ending there, until the residual averages belong to the substep that ends at the kink.  If it
+    then turns back short of the kink, it is carried no further: what lies beyond is another
+    substep.  Returns the time reached, and the sample met, CROSSED_NOTHING or TURNED.
     """
     target, awaited = end, CROSSED_NOTHING
     for trial in range(MAX_TRIALS):
@@ -742,8 +743,8 @@ def to_next_event(problem, residuals, step, start, end, products, weights, ampli
         if target == end and past <= 0.0:  # the kink lies beyond the end
             return end, CROSSED_NOTHING
         speed = scratch.amplitude[0] * scratch.slope[awaited]
-        if speed * signs[awaited] >= 0.0:  # it turned back before the kink
-            target, awaited = end, CROSSED_NOTHING
+        if speed * signs[awaited] >= 0.0:  # it turned back: short of the kink, or after crossing it
+            awaited = CROSSED_NOTHING
             continue
         late_by = past / abs(speed) / step
         if exact or abs(late_by) * step * varies <= kink_tolerance:
@@ -777,6 +778,8 @@ def advance_switching(
         copy_to(weights, scratch.weights)
         copy_to(amplitude, scratch.amplitude)
         now = reached
+        if met == CROSSED_NOTHING and reached < target:
+            continue
         copy_to(before, signs)
         if met == CROSSED_NOTHING and target == end:
             for i in range(signs.size):

@@ -13,6 +13,7 @@ from oracles.kinks import FlowResult, kink_flow
 from oracles.sliding import sliding_flow
 
 import overalign as oa
+from overalign import _kernels
 from overalign.data import read_sample
 from overalign.flow import SMALLEST_TOLERANCE, Snapshot
 
@@ -277,6 +278,38 @@ def test_splitting_a_run_in_two(problem, share: float) -> None:  # type: ignore[
     )
     rest = oa.solve(sample, restart, scale, oa.stop_at_time((1 - share) * 4.0))
     same_state(rest.final, whole.final, 1e-7)
+
+
+# ------------------------------------------------------------------------- under given residuals
+
+
+@pytest.mark.parametrize("depths", [0.5, 0.9, 1.05, 1.2, 1.45, 1.6])
+def test_a_neuron_that_turns_back_before_a_kink_goes_on(depths: float) -> None:
+    """One sample, c(t) = (t - 0.3) / 20: the neuron falls towards the kink until it turns at 0.3.
+
+    The field keeps its line, so that only the integral of c counts.
+    """
+    deepest, end = 0.05 * 0.3**2 / 2, 0.05 * (0.5 - 0.3)
+    first = depths * deepest
+    problem = _kernels.Problem(
+        np.array([[1.0, 0.0]]), np.array([[1.0], [0.0]]), np.ones(1), np.ones(1), np.int64(0), 1.0
+    )
+    nodes = np.array([0.0, 1.0])
+    method = _kernels.Method(nodes, np.array([[1.0, 0.0], [-1.0, 1.0]]), 1e-9, 1e-9, False)
+    wave = _kernels.Wave(
+        np.zeros(1), np.ones(1), np.array([[[-0.015], [0.05]]]),
+        np.zeros(2, np.int64), np.zeros(0), np.zeros((0, 1)),
+    )  # fmt: skip
+    output = np.array([np.hypot(first, 1.0)])
+    saved, events, unresolved = _kernels.replay(
+        problem, method, np.array([[first, 1.0]]), output, 0.0, wave, np.ones(1), 4
+    )
+    turns_back = np.arcsinh(first) > deepest
+    assert unresolved == 0
+    assert events.count[0] == (0 if turns_back else 1)
+    product = saved.weights[0, 0, 0] * np.exp(saved.amplitude[0, 0, 1])
+    exact = first * np.cosh(end) + output[0] * np.sinh(end) if turns_back else 0.0
+    assert product == pytest.approx(exact, abs=1e-12)
 
 
 # -------------------------------------------------------------------------------------- statuses
