@@ -38,6 +38,7 @@ GAUSS = 0.5 - 0.5 / np.sqrt(3.0)
 MAX_SWEEPS = 8
 MAX_CORNERS = 2048
 MAX_TRIALS = 12
+MAX_LANDINGS = 6
 
 
 # --------------------------------------------------------------------- plain loops on small arrays
@@ -1327,7 +1328,8 @@ def distance_inside(stop, problem, method, began, length, work, tau):
 def land(stop, problem, method, node, began, length, state, new, work, events):
     """Repeat the step with its end at the stop, which lies before ``node``.
 
-    Returns the length of the step and the distance to the stop at its end.
+    Returns the length of the step, or a negative number when its end misses the stop: secants of
+    one slope need not converge where the smallest margin or the largest norm bends.
     """
     low, high = method.nodes[node - 1], method.nodes[node]
     distance = distance_inside(stop, problem, method, began, length, work, low)
@@ -1344,21 +1346,20 @@ def land(stop, problem, method, node, began, length, state, new, work, events):
     copy_residuals(full, work.next)
     sort_corners(full)
     kinks = events.count[0]
-    for _ in range(6):
+    for trial in range(MAX_LANDINGS):
+        if trial > 0:
+            landing = min(max(landing - distance / slope, 1e-3 * landing), length)
         for k in range(1, method.nodes.size):
             residuals_at(full, method.nodes[k] * landing / length, work.values[k])
         events.count[0] = kinks
         if relax(problem, method, began, landing, state, new, work, events) < 0.0:
-            return landing, np.inf
-        last = method.nodes.size - 1
-        distance = distance_to(
-            stop, problem, work.outputs[last], work.log_norms[last], began + landing
-        )
-        late = distance / slope
-        if slope >= 0.0 or abs(late) <= 1e-3 * method.tolerance * (began + landing):
+            return -1.0
+        last, time = method.nodes.size - 1, began + landing
+        distance = distance_to(stop, problem, work.outputs[last], work.log_norms[last], time)
+        allowed = method.tolerance * time * abs(slope)
+        if slope >= 0.0 or abs(distance) <= 1e-3 * allowed:
             break
-        landing = min(max(landing - late, 1e-3 * landing), length)
-    return landing, distance
+    return landing if abs(distance) <= allowed + NOISE * (1.0 + time * abs(slope)) else -1.0
 
 
 @compiled
@@ -1509,10 +1510,10 @@ def start_next(work):
 def integrate(problem, method, stop, weights, output, log_scale, control):
     """Integrate from time zero to the stop.
 
-    Returns why it ended, the time, the distance to the stop there, the state, the outputs, the
-    waveform, the number of steps in it, and the counts of kinks, of frozen flows of single neurons
-    and of steps tried.  ``control`` shows the progress (time, distance to the stop, steps tried) to
-    another thread, which can set its last entry to end the integration.
+    Returns why it ended, the time, the state, the outputs, the waveform, the number of steps in it,
+    and the counts of kinks and of frozen flows of single neurons.  ``control`` shows the progress
+    (time, distance to the stop, steps tried) to another thread, which can set its last entry to end
+    the integration.
     """
     work = make_step(method.nodes, output.size, problem.y.size, weights.shape[1])
     events = make_events(0)
@@ -1553,9 +1554,12 @@ def integrate(problem, method, stop, weights, output, log_scale, control):
             node = node_past_stop(stop, problem, method, time, length, work)
         if node > 0:
             events.count[0] = kinks
-            length, distance = land(
-                stop, problem, method, node, time, length, state, new, work, events
-            )
+            landing = land(stop, problem, method, node, time, length, state, new, work, events)
+            if landing < 0.0:
+                events.count[0] = kinks
+                length *= 0.5
+                continue
+            length = landing
         wave = append(wave, steps, time, length, work.residuals)
         keep_accepted(work)
         steps += 1
@@ -1570,8 +1574,7 @@ def integrate(problem, method, stop, weights, output, log_scale, control):
             why = why_over(stop, problem, method, state, time, distance, fastest, work)
             length *= step_factor(method, error)
             longest = longest_step(problem, method, work, log_output_bound(problem, state))
-    return (why, time, distance, state, work.outputs[0], wave, steps,
-            events.count[0], events.count[1], tried)  # fmt: skip
+    return why, time, state, work.outputs[0], wave, steps, events.count[0], events.count[1]
 
 
 class Saved(NamedTuple):

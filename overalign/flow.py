@@ -648,7 +648,7 @@ def _integrate(task: _Task, local: float) -> _Solution:
     from . import _kernels
 
     method = _method(task, local)
-    why, time, _, state, outputs, wave, steps, events, flows, _ = _kernels.integrate(
+    why, time, state, outputs, wave, steps, events, flows = _kernels.integrate(
         task.problem, method, task.stop, task.weights, task.output, task.log_alpha, task.control
     )
     corners = int(wave.first[steps])

@@ -315,6 +315,17 @@ def test_a_neuron_that_turns_back_before_a_kink_goes_on(depths: float) -> None:
 # -------------------------------------------------------------------------------------- statuses
 
 
+def test_a_run_ends_at_its_stop_though_the_largest_norm_bends() -> None:
+    """Its slope changes within the last step, so that secants of one slope do not reach it."""
+    sample = oa.GaussianMixture(3, kappa=1.0, sigma=1.0).sample(3, seed=133)
+    norm = 1.0005 * np.e
+    run = oa.solve(
+        sample, oa.Network.random(2, 3, seed=133), 1.0, oa.stop_at_norm(norm), tolerance=2e-3
+    )
+    assert run.is_successful
+    assert run.final.log_norm.max() == pytest.approx(np.log(norm), abs=1e-6)
+
+
 def test_a_dead_network_is_no_success() -> None:
     """Every neuron points away from every sample."""
     sample = oa.Sample([[1.0, 0.1], [1.0, -0.1]], [1, 1])
