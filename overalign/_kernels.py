@@ -9,7 +9,8 @@ the outputs at the nodes of the step.  Neurons move by frozen flows, which are c
 method, make a substep; a substep ends at each kink.
 
 Conventions: a neuron is stored as ``exp(scale) * (weights, output)``; ``signs`` holds its pattern,
-+1 active, -1 inactive, 0 sliding on the kink; ``products`` are ``<weights, x_i>``.
++1 active, -1 inactive, 0 sliding on the kink; ``products`` are ``<weights, x_i>``; ``amplitude`` is
+its output, its log scale, and the integral of ``||G||``, which bounds how rounding has grown.
 
 All kernels stand in this one file because numba's cache on disk is keyed by the file of the caller:
 it would not notice a change of a callee in another file.
@@ -207,7 +208,7 @@ class Scratch(NamedTuple):
     before: Any  # [n] a pattern before an event
     products: Any  # [n] trial state of one neuron
     weights: Any  # [d]
-    amplitude: Any  # [2] output and log scale
+    amplitude: Any  # [3] output, log scale, integral of ||G||
     members: Any  # [m] samples on whose kinks a neuron sits, m <= capacity
     basis: Any  # [m, d] their orthonormal basis
     upper: Any  # [m, m] their triangular factor, or Gram matrix
@@ -230,7 +231,7 @@ def make_scratch(n, dimension):
     capacity = min(n, 2 * dimension + 16)
     return Scratch(
         np.zeros(n), np.zeros(dimension), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
-        np.zeros(n), np.zeros(n, np.int8), np.zeros(n), np.zeros(dimension), np.zeros(2),
+        np.zeros(n), np.zeros(n, np.int8), np.zeros(n), np.zeros(dimension), np.zeros(3),
         np.zeros(capacity, np.int64),
         np.zeros((capacity, dimension)), np.zeros((capacity, capacity)), np.zeros(capacity),
     )  # fmt: skip
@@ -646,6 +647,7 @@ def frozen_advance(gamma, duration, signs, skip, scratch):
             weights[m] = decay * weights[m] + sigma * drive[m]
         amplitude[0] = output
         amplitude[1] += gamma * piece
+        amplitude[2] += gamma * piece
         used += piece
         if crossed >= 0:
             products[crossed] = 0.0
@@ -700,6 +702,7 @@ def shift_to_kink(gamma, sample, scratch):
         scratch.weights[m] = decay * scratch.weights[m] + sigma * scratch.drive[m]
     scratch.amplitude[0] = output
     scratch.amplitude[1] += gamma * duration
+    scratch.amplitude[2] += gamma * duration
     products[sample] = 0.0
     return -duration
 
@@ -863,7 +866,7 @@ def leave_slide(problem, signs, scratch):
 
 
 class State(NamedTuple):
-    """All neurons: weights [h, d], amplitude [h, 2] (output, log scale), products [h, n], signs."""
+    """All neurons: weights [h, d], amplitude [h, 3], products [h, n], signs [h, n]."""
 
     weights: Any
     amplitude: Any
@@ -874,7 +877,7 @@ class State(NamedTuple):
 @compiled
 def empty_state(h, n, dimension):
     return State(
-        np.zeros((h, dimension)), np.zeros((h, 2)), np.zeros((h, n)), np.zeros((h, n), np.int8)
+        np.zeros((h, dimension)), np.zeros((h, 3)), np.zeros((h, n)), np.zeros((h, n), np.int8)
     )
 
 
@@ -962,7 +965,9 @@ def substep_together(k, half, tables, weights, amplitude, products, scratch):
         weights[m] = decays[1] * between + sigmas[1] * second[m]
     copy_to(products, trial)
     amplitude[0] = output
-    amplitude[1] += (tables.gamma[2 * k] + tables.gamma[2 * k + 1]) * half
+    growth = (tables.gamma[2 * k] + tables.gamma[2 * k + 1]) * half
+    amplitude[1] += growth
+    amplitude[2] += growth
     return True
 
 
@@ -1581,7 +1586,7 @@ class Saved(NamedTuple):
     """States at requested times; the products of inactive samples are kept, with their sign."""
 
     weights: Any  # [t, h, d]
-    amplitude: Any  # [t, h, 2]
+    amplitude: Any  # [t, h, 3]
     outputs: Any  # [t, n]
 
 
@@ -1607,7 +1612,7 @@ def replay(problem, method, weights, output, log_scale, wave, times, capacity):
     settle_start(problem, state, work)
     new = copy_state(state)
     saved = Saved(
-        np.zeros((times.size, h, weights.shape[1])), np.zeros((times.size, h, 2)),
+        np.zeros((times.size, h, weights.shape[1])), np.zeros((times.size, h, 3)),
         np.zeros((times.size, n)),
     )  # fmt: skip
     position, unresolved = 0, 0

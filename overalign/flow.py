@@ -52,6 +52,7 @@ SUBSTEPS = 4  # per step; 3 takes more steps, 5 more frozen flows at the same ac
 REFINEMENT = 25.0  # between the two local tolerances: see validation/solver_honest_tolerance
 MAX_REFINEMENTS = 6
 LARGEST_LOG_OUTPUT = 30.0
+MOST_FOLDS = 80.0  # of the growth of rounding, after which nothing is left of float64
 
 
 class Outcome(enum.Enum):
@@ -280,7 +281,8 @@ class Trajectory:
         Where it ended, in the units of the loss.
     error_estimate : float
         Estimate of the largest of: the relative error of the stopping time, the absolute error of
-        any log-norm, the norm of the error of any direction; at the end.
+        any log-norm, the norm of the error of any direction; at the end. It is the difference of
+        two solutions, and what rounding may have grown to.
     frozen_flows : int
         Frozen flows of the whole network that were needed, both solutions of the pair together.
     steps : int
@@ -481,6 +483,7 @@ class _Solution(NamedTuple):
     wave: Any
     events: int
     frozen_flows: float
+    rounding: float  # what it may have grown to, relative to a neuron
     error: float
 
 
@@ -610,10 +613,12 @@ def _solve_to(task: _Task, tolerance: float) -> _Solution:
         if fine.outcome is coarse.outcome is not Outcome.REACHED:
             fine = _to_same_end(task, coarse, local)
             flows += fine.frozen_flows
-        error = _difference(coarse, fine)
+        error = _difference(coarse, fine) + fine.rounding
         if error < best.error or best.error == np.inf:
             best = fine._replace(error=error)
         if error <= tolerance or local < 1e-15 or task.control[3] or fine.outcome in _LIMITS:
+            break
+        if fine.rounding > tolerance:
             break
         coarse = fine
         local *= min(1.0, max(1e-3, REFINEMENT * 0.3 * tolerance / error))
@@ -669,8 +674,23 @@ def _integrate(task: _Task, local: float) -> _Solution:
         trimmed,
         int(events),
         flows / task.output.size,
+        _rounding(task, state),
         float(np.inf),
     )
+
+
+def _rounding(task: _Task, state: Any) -> float:
+    """The largest error that rounding may have grown to in a neuron, relative to its size.
+
+    Both (w, v) and an error in it grow by at most exp(integral of ||G||). A neuron that shrinks by
+    k e-folds along its own force, v = -||w||, falls behind by 2 k: its manifold is unstable.
+    """
+    start = np.hypot(np.linalg.norm(task.weights, axis=1), task.output)
+    end = np.hypot(np.linalg.norm(state.weights, axis=1), state.amplitude[:, 0])
+    with np.errstate(divide="ignore"):  # a neuron may have rounded to zero
+        growth = state.amplitude[:, 1] - task.log_alpha + np.log(end / start)
+    behind = float(np.max(state.amplitude[:, 2] - growth))
+    return float(np.finfo(np.float64).eps * np.exp(min(behind, MOST_FOLDS)))
 
 
 # A finer solution that meets a limit too is not refined further.

@@ -27,7 +27,6 @@ CLASSES = (1, -1)
 TIMES = 25  # in each of two grids
 TOLERANCE = 1e-8  # of the flow
 JUST_AFTER = 1e-8  # relative: where t_1 is looked at
-MOST_FOLDS = 40.0  # after which nothing is left of float64
 ROUNDING = 4e-15  # of a direction: below it an angle has no digits
 
 
@@ -157,16 +156,10 @@ class Problem:
         except ProblemError as error:
             raise ScopeError(f"the flow cannot be solved: {error}") from error
 
-    @cached_property
+    @property
     def error(self) -> float:
-        """Error of log-norms and directions of `run`, with what rounding adds.
-
-        A neuron that shrinks by k e-folds runs along an unstable manifold, v = -||w|| with w along
-        its force: rounding off it has grown by exp(2 k).
-        """
-        folds = float(np.max(self.states.log_norm[0] - self.states.log_norm.min(axis=0)))
-        grown = math.exp(2.0 * min(folds, MOST_FOLDS)) if folds > 0.0 else 1.0
-        return self.run.error_estimate + ROUNDING * grown
+        """Error of log-norms and directions of `run`, with the rounding of a direction."""
+        return self.run.error_estimate + ROUNDING
 
     @cached_property
     def phases(self) -> PhaseTimes:

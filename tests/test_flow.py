@@ -544,6 +544,28 @@ def test_more_than_float64_can_give_is_said() -> None:
         assert "exceeds the tolerance" in run.status
 
 
+@pytest.mark.parametrize(("time", "tolerance"), [(400.0, 1e-3), (2000.0, 1e-4)])
+def test_a_neuron_that_rounding_brought_back_is_no_success(time: float, tolerance: float) -> None:
+    """One neuron shrinks along its own force, log ||w|| = -3 - t / 4, until rounding turns it."""
+    sample = oa.Sample([[1.0], [-1.0]], [1, -1])
+    network = oa.Network.balanced(weights=[[1.0]], sign=[-1])
+    run = oa.solve(sample, network, -3.0, oa.stop_at_time(time), tolerance=tolerance)
+    assert abs(run.final.log_norm[0] + 3.0 + time / 4) > 1.0
+    assert run.error_estimate > 1.0
+    assert not run.is_successful
+
+
+@pytest.mark.parametrize("time", [20.0, 40.0, 60.0])
+def test_the_estimate_holds_while_a_neuron_shrinks_along_its_own_force(time: float) -> None:
+    sample = oa.Sample([[1.0], [-1.0]], [1, -1])
+    network = oa.Network.balanced(weights=[[1.0]], sign=[-1])
+    run = oa.solve(sample, network, -20.0, oa.stop_at_time(time), tolerance=1e-2)
+    assert run.is_successful
+    assert abs(run.final.log_norm[0] + 20.0 + time / 4) < run.error_estimate
+    grown = np.finfo(np.float64).eps * np.exp(time / 2)
+    assert grown / 2 < run.error_estimate < 2 * grown + 1e-8
+
+
 def test_repeated_samples_are_fine() -> None:
     """Two equal samples meet every kink together; one of weight two is the same problem."""
     once = oa.Sample([[2.0, 1.0], [-1.0, 1.0]], [1, -1])
