@@ -1600,16 +1600,18 @@ def save(saved, position, state):
 
 @entry_point
 def replay(problem, method, weights, output, log_scale, wave, times, capacity):
-    """Carry the neurons through a stored waveform: states at ``times`` (sorted) and the event log.
+    """Carry the neurons through a stored waveform.
 
-    Given the residuals the neurons are independent, so nothing is iterated.  Returns too how often
-    a part of a step met more kinks than it can hold.
+    Given the residuals the neurons are independent, so nothing is iterated.  Returns the states at
+    ``times`` (sorted), the pattern in which the neurons set out, the event log, and how often a
+    part of a step met more kinks than it can hold.
     """
     h, n = output.size, problem.y.size
     work = make_step(method.nodes, h, n, weights.shape[1])
     events, unlogged = make_events(capacity), make_events(0)
     state = start_state(problem, weights, output, log_scale)
     settle_start(problem, state, work)
+    pattern = state.signs.copy()
     new = copy_state(state)
     saved = Saved(
         np.zeros((times.size, h, weights.shape[1])), np.zeros((times.size, h, 3)),
@@ -1634,7 +1636,7 @@ def replay(problem, method, weights, output, log_scale, wave, times, capacity):
         if sweep(problem, method, residuals, began, length, 1.0, state, new, work, events) < 0.0:
             unresolved += 1
         state, new = new, state
-    return saved, events, unresolved
+    return saved, pattern, events, unresolved
 
 
 @compiled

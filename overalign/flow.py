@@ -380,26 +380,42 @@ class Trajectory:
         return snapshot if np.ndim(times) else snapshot._at(0)
 
     @cached_property
+    def _patterns(self) -> tuple[IntArray, Kinks]:
+        """The first pattern, and its changes."""
+        count = self._solution.events
+        return _replay(self._solution, self.network, self.log_alpha, np.empty(0), count)[1:]
+
+    @property
+    def initial_pattern(self) -> IntArray:
+        """The sides on which the neurons set out; array [h, n] in the values of `Kinks`.
+
+        A neuron that starts on a kink goes where the field pushes it, or slides from the start.
+        """
+        return self._patterns[0]
+
+    @property
     def kinks(self) -> Kinks:
         """Every change of pattern, in order of time."""
-        count = self._solution.events
-        return _replay(self._solution, self.network, self.log_alpha, np.empty(0), count)[1]
+        return self._patterns[1]
 
     @cached_property
     def slides(self) -> Slides:
         """The intervals in which neurons slide along kinks, in order of their starts."""
-        kinks = self.kinks
-        rows: list[tuple[int, int, float, float, int]] = []
-        for index in np.flatnonzero(kinks.after == 0):
-            same = (kinks.neuron == kinks.neuron[index]) & (kinks.sample == kinks.sample[index])
-            later = np.flatnonzero(same & (np.arange(same.size) > index))
-            end = float(kinks.time[later[0]]) if later.size else self.time
-            after = int(kinks.after[later[0]]) if later.size else 0
-            start = float(kinks.time[index])
-            rows.append((int(kinks.neuron[index]), int(kinks.sample[index]), start, end, after))
-        table = np.array(rows, dtype=np.float64).reshape(-1, 5).T
-        whole = table.astype(np.int64)
-        return Slides(whole[0], whole[1], table[2], table[3], whole[4])
+        kinks, (neurons, samples) = self.kinks, np.nonzero(self.initial_pattern == 0)
+        neuron = np.concatenate([neurons, kinks.neuron])
+        sample = np.concatenate([samples, kinks.sample])
+        time = np.concatenate([np.zeros(neurons.size), kinks.time])
+        side = np.concatenate([np.zeros(neurons.size, dtype=np.int64), kinks.after])
+        # pair by pair in order of time: a slide ends with the next event of its pair
+        order = np.lexsort((time, sample, neuron))
+        neuron, sample, time, side = neuron[order], sample[order], time[order], side[order]
+        goes_on = np.ones(side.size, dtype=np.bool_)
+        goes_on[:-1] = (np.diff(neuron) != 0) | (np.diff(sample) != 0)
+        end = np.where(goes_on, self.time, np.roll(time, -1))
+        after = np.where(goes_on, 0, np.roll(side, -1))
+        slides = np.flatnonzero(side == 0)
+        slides = slides[np.argsort(time[slides], kind="stable")]
+        return Slides(*(array[slides] for array in (neuron, sample, time, end, after)))
 
 
 # ------------------------------------------------------------------------------------------ solve
@@ -748,10 +764,10 @@ def _snapshot(
 
 def _replay(
     solution: _Solution, network: Network, log_alpha: float, times: FloatArray, capacity: int
-) -> tuple[Snapshot, Kinks]:
+) -> tuple[Snapshot, IntArray, Kinks]:
     from . import _kernels
 
-    saved, events, unresolved = _kernels.replay(
+    saved, pattern, events, unresolved = _kernels.replay(
         solution.problem,
         solution.method,
         network.weights,
@@ -774,7 +790,8 @@ def _replay(
         events.before[order].astype(np.int64),
         events.after[order].astype(np.int64),
     )
-    return _snapshot(times, saved.weights, saved.amplitude, saved.outputs), kinks
+    snapshot = _snapshot(times, saved.weights, saved.amplitude, saved.outputs)
+    return snapshot, pattern.astype(np.int64), kinks
 
 
 def _trajectory(

@@ -12,7 +12,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .alignment import ROUNDING, active_pairs
 from .errors import ProblemError
 from .flow import Outcome, Trajectory
 from .problem import Network, Sample
@@ -56,10 +55,10 @@ def sorting_times(run: Trajectory) -> FloatArray:
 
     Notes
     -----
-    theory.md 2.4. Read off the events of `Trajectory.kinks`; nothing is sampled. A sample on whose
-    kink the neuron slides counts as inactive: there <w_j, x_i> = 0, which is sorted for a sample of
-    the other class, and a neuron slides along no other (label losses). A neuron that does nothing
-    but slide is dead: the force that holds it is zero.
+    theory.md 2.4. Read off the initial pattern and the events of `Trajectory.kinks`; nothing is
+    sampled. A sample on whose kink the neuron slides counts as inactive: there <w_j, x_i> = 0,
+    which is sorted for a sample of the other class, and a neuron slides along no other (label
+    losses). A neuron that does nothing but slide is dead: the force that holds it is zero.
 
     Examples
     --------
@@ -179,7 +178,7 @@ def _sorting(run: Trajectory) -> tuple[FloatArray, float]:
             "it the neuron's class; use Network.balanced or Network.random"
         )
     own = network.sign[:, None] * sample.y > 0
-    active = _starting_pattern(run)
+    active = run.initial_pattern == 1
     is_sorted, settled = _sorted_and_settled(active, own)
     first = np.where(settled, 0.0, np.nan)
     if settled.all() and is_sorted.any():
@@ -203,21 +202,6 @@ def _sorting(run: Trajectory) -> tuple[FloatArray, float]:
 def _sorted_and_settled(active: BoolArray, own: BoolArray) -> tuple[BoolArray, BoolArray]:
     is_sorted = (active == own).all(axis=1)
     return np.asarray(is_sorted), np.asarray(is_sorted | ~active.any(axis=1))
-
-
-def _starting_pattern(run: Trajectory) -> BoolArray:
-    """Which neurons start active on which samples, [h, n].
-
-    The solver sends a neuron that starts on a kink where the field pushes it, which is no event: of
-    a pair with later events the first tells the side, of one without the end does.
-    """
-    x, kinks = run.sample.x / run.sample.norms[:, None], run.kinks
-    cosines = (run.network.weights / run.network.row_norms[:, None]) @ x.T
-    on_kink = np.abs(cosines) <= ROUNDING
-    active = np.where(on_kink, active_pairs(run.final.direction, run.sample), cosines > 0)
-    # in reverse, because of repeated indices the last one counts
-    active[kinks.neuron[::-1], kinks.sample[::-1]] = kinks.before[::-1] == 1
-    return active
 
 
 def fitting_onset(run: Trajectory) -> float:

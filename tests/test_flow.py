@@ -134,6 +134,38 @@ def test_sliding_on_digits_agrees_with_the_sliding_reference(loss: oa.LogisticLo
 # ------------------------------------------------------------------------------------ invariants
 
 
+def test_a_slide_may_begin_at_time_zero() -> None:
+    """On a kink at the start, one sample pushes the neuron onto it from either side."""
+    sample = oa.Sample([[1.0, 1.0], [0.0, 1.5]], [1, -1])
+    network = oa.Network.balanced(weights=[[1.0, 0.0], [0.0, -1.0]], sign=[1, 1])
+    run = oa.solve(sample, network, -3.0, oa.stop_at_time(40.0), tolerance=1e-4)
+    np.testing.assert_allclose(run.final.direction[0], [1.0, 0.0], atol=1e-12)
+    assert run.kinks.time.size == 0
+    np.testing.assert_array_equal(run.initial_pattern, [[1, 0], [-1, -1]])
+    slides = [array.tolist() for array in run.slides]
+    assert slides == [[0], [1], [0.0], [run.time], [0]]
+
+
+def test_slides_are_the_times_between_events_of_their_pairs() -> None:
+    sample = oa.GaussianMixture(6, kappa=1.5, sigma=1.0).sample(10, seed=2)
+    run = oa.solve(
+        sample, oa.Network.random(20, 6, seed=2), -6.0, oa.stop_at_risk(0.2), tolerance=1e-4
+    )
+    products = run.network.weights @ sample.x.T
+    expected = []
+    for j, i in np.ndindex(run.initial_pattern.shape):
+        here = (run.kinks.neuron == j) & (run.kinks.sample == i)
+        time, after = run.kinks.time[here], run.kinks.after[here]
+        assert run.initial_pattern[j, i] == (1 if products[j, i] > 0 else -1)
+        for k in np.flatnonzero(after == 0):
+            ended = k + 1 < time.size
+            end, side = (time[k + 1], after[k + 1]) if ended else (run.time, 0)
+            expected.append((j, i, time[k], end, side))
+    assert len(expected) > 5
+    assert np.all(np.diff(run.slides.start) >= 0)
+    assert sorted(zip(*run.slides, strict=True)) == expected
+
+
 def test_balance_and_pairwise_conservation() -> None:
     """theory.md 3.4: |v_j| = ||w_j||, and <w_j, w_k> - v_j v_k is constant once sorted."""
     sample, network = separable(8, 12, 0), oa.Network.random(20, 12, seed=0)
@@ -301,7 +333,7 @@ def test_a_neuron_that_turns_back_before_a_kink_goes_on(depths: float) -> None:
         np.zeros(2, np.int64), np.zeros(0), np.zeros((0, 1)),
     )  # fmt: skip
     output = np.array([np.hypot(first, 1.0)])
-    saved, events, unresolved = _kernels.replay(
+    saved, _, events, unresolved = _kernels.replay(
         problem, method, np.array([[first, 1.0]]), output, 0.0, wave, np.ones(1), 4
     )
     turns_back = np.arcsinh(first) > deepest
