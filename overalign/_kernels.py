@@ -1604,7 +1604,8 @@ def replay(problem, method, weights, output, log_scale, wave, times, capacity):
 
     Given the residuals the neurons are independent, so nothing is iterated.  Returns the states at
     ``times`` (sorted), the pattern in which the neurons set out, the event log, and how often a
-    part of a step met more kinks than it can hold.
+    part of a step met more kinks than it can hold.  Without capacity for events it ends with the
+    last of the times.
     """
     h, n = output.size, problem.y.size
     work = make_step(method.nodes, h, n, weights.shape[1])
@@ -1623,6 +1624,8 @@ def replay(problem, method, weights, output, log_scale, wave, times, capacity):
         position += 1
     residuals = work.residuals
     for k in range(wave.length.size):
+        if capacity == 0 and position == times.size:
+            break
         began, length = wave.began[k], wave.length[k]
         take_step(wave, k, residuals)
         final = k == wave.length.size - 1

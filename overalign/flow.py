@@ -779,8 +779,13 @@ def _replay(
     )
     if unresolved:
         raise ToleranceError(
-            f"{unresolved} parts of the trajectory meet more kinks than they can hold: at this "
-            "tolerance its inside is not resolved; choose another"
+            f"{unresolved} parts of the run meet more kinks than they can hold: at the local "
+            f"tolerance {solution.method.tolerance:.1e} its inside is not resolved; choose another"
+        )
+    if capacity and events.count[0] != capacity:
+        raise ToleranceError(
+            f"the solution met {capacity} kinks and its replay {events.count[0]}: at the local "
+            f"tolerance {solution.method.tolerance:.1e} they are not resolved; choose another"
         )
     order = np.argsort(events.time, kind="stable")
     kinks = Kinks(

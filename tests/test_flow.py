@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -219,6 +220,32 @@ def test_states_in_between_are_those_of_shorter_runs() -> None:
         np.testing.assert_array_equal(states.log_norm[k], run.at(time).log_norm)
     same_state(run.at(run.time), run.final, 1e-13)
     same_state(run.at(0.0), _start(network, -1.0, sample), 1e-13)
+
+
+def test_early_states_cost_only_the_steps_before_them() -> None:
+    sample, network = separable(6, 5, 0), oa.Network.random(6, 5, seed=0)
+    run = oa.solve(sample, network, -3.0, oa.stop_at_risk(0.2), tolerance=1e-4)
+    solution = run._solution
+
+    def flows_up_to(time: float) -> int:
+        _, _, events, _ = _kernels.replay(
+            solution.problem, solution.method, network.weights, network.output, -3.0,
+            solution.wave, np.array([time]), 0,
+        )  # fmt: skip
+        return int(events.count[1])
+
+    assert flows_up_to(0.0) == 0
+    assert 0 < flows_up_to(run.time / 2) < flows_up_to(run.time)
+
+
+def test_a_replay_that_meets_other_kinks_is_an_error() -> None:
+    sample, network = separable(6, 5, 0), oa.Network.random(6, 5, seed=0)
+    run = oa.solve(sample, network, -3.0, oa.stop_at_risk(0.2), tolerance=1e-4)
+    assert run.kinks.time.size > 0
+    for wrong in (-1, 1):
+        log = run._solution._replace(events=run.kinks.time.size + wrong)
+        with pytest.raises(oa.ToleranceError, match="its replay"):
+            _ = replace(run, _solution=log).kinks
 
 
 def _start(network: oa.Network, log_alpha: float, sample: oa.Sample) -> Snapshot:
