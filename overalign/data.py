@@ -49,8 +49,8 @@ def read_sample(spec: str | os.PathLike[str], seed: Seed = 0, n: int | None = No
           pixels are not negative, so every pair of unlike digits violates separability;
           "digits:3,8,centred" subtracts the mean of the drawn images first.
         * "FILE.npz": arrays x [m, d] and y [m].
-        * "FILE.csv": comma-separated, the last column is the label; a header row is recognised by
-          a last cell that is not a number.
+        * "FILE.csv": comma-separated, the last column is the label; a first row of names is
+          skipped, also where those of the inputs are 0, 1, ...
     seed : int or numpy.random.Generator
         Decides the draw: the mixture, which digits, which rows of a file.
     n : int, optional
@@ -361,12 +361,22 @@ def _read_csv(path: Path) -> Sample:
             lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataFileError(f"{path}: not a readable text file ({error})") from error
-    if lines and not _is_number(lines[0][1][-1]):
+    if lines and _is_header(lines[0][1]):
         del lines[0]
     if not lines:
         raise DataFileError(f"{path}: no rows of numbers found")
     table = np.array([_csv_row(path, number, cells, lines[0]) for number, cells in lines])
     return _file_sample(path, table[:, :-1], table[:, -1])
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Whether these are names of columns, not a row whose label is missing.
+
+    None is a number, or the inputs are numbered 0, 1, ... as data frames without names are.
+    """
+    *inputs, label = map(str.strip, cells)
+    numbered = inputs == [str(k) for k in range(len(inputs))]
+    return not _is_number(label) and (numbered or not any(map(_is_number, inputs)))
 
 
 def _csv_row(
