@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -194,6 +194,7 @@ def _states_at_risks(
     state = np.append(class_direction, _LIMIT_START - math.log(float(flow.norms.max())))
     solver = DOP853(flow.slope, 0.0, state, np.inf, rtol=1e-12, atol=1e-14, max_step=2.0)
     found = np.full((risks.size, state.size), np.nan)
+    found[flow.risk_of(flow.margins(state)) <= risks] = state
     for _ in range(_LIMIT_STEPS):
         if not np.isnan(found[:, 0]).any():
             return found
@@ -203,16 +204,13 @@ def _states_at_risks(
         reached = flow.risk_of(flow.margins(solver.y)) <= risks
         for k in np.flatnonzero(reached & np.isnan(found[:, 0])):
             dense = solver.dense_output()
-            found[k] = dense(
-                brentq(
-                    lambda t, dense=dense, k=k: math.log(
-                        flow.risk_of(flow.margins(dense(t))) / risks[k]
-                    ),
-                    solver.t_old,
-                    solver.t,
-                    xtol=1e-13,
-                )
-            )
+
+            def left(t: float, dense: Any = dense, eta: float = risks[k]) -> float:
+                return math.log(flow.risk_of(flow.margins(dense(t))) / eta)
+
+            # at the end of the step the dense output may round to before the risk
+            end = solver.t
+            found[k] = dense(brentq(left, solver.t_old, end, xtol=1e-13) if left(end) < 0 else end)
     raise ProblemError(
         f"the risk over the {CLASS_NAMES[label]} class does not fall to {np.min(risks):g}: it "
         f"comes to rest near {flow.risk_of(flow.margins(solver.y)):g}, where no linear function "

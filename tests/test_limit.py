@@ -83,6 +83,9 @@ def test_the_limit_at_the_ends_of_eta() -> None:
     sample = separable()
     near = limit_alignment(sample, math.log(2) * (1 - 1e-9))
     assert float(near.cone_angle) < 1e-8
+    at_start = limit_alignment(sample, [math.log(2) - 1e-14, math.log(2) * (1 - 1e-15), 0.05])
+    assert np.all(at_start.cone_angle[:2] < 1e-8)
+    assert at_start.cone_angle[2] > 0.05
     late = limit_alignment(sample, [1e-6, 1e-100])
     assert late.cone_angle[1] > late.cone_angle[0] > 0.1
     scaled = limit_alignment(oa.Sample(1e5 * sample.x, sample.y), 0.05)
