@@ -506,7 +506,7 @@ def exponents(
     design = np.column_stack([np.ones_like(logs), *(each - each.mean() for each in columns)])
     _require_rank(design, list(factors))
     counts = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
-    weights = np.vstack([np.ones(logs.size), counts[:, group]])
+    weights = counts[:, group].astype(float)
     gram = np.einsum("rs,sj,sk->rjk", weights, design, design, optimize=True)
     known = np.linalg.matrix_rank(gram, hermitian=True) == design.shape[1]
     if known.mean() < 0.5:
@@ -516,13 +516,15 @@ def exponents(
         )
     sums = np.einsum("rs,sj,s->rj", weights, design, logs, optimize=True)
     fits = np.linalg.solve(gram[known], sums[known][..., None])[..., 0]
+    # not by the sums above, whose condition is squared
+    value = np.linalg.lstsq(design, logs, rcond=None)[0]
     members = np.eye(count)[:, group]
     between = np.linalg.matrix_rank(members @ design / members.sum(axis=1, keepdims=True))
     return {
         name: Estimate(
-            float(column[0]), *expanded_percentiles(column[1:], count, count - between, level)
+            float(exponent), *expanded_percentiles(column, count, count - between, level)
         )
-        for name, column in zip(factors, fits.T[1:], strict=True)
+        for name, exponent, column in zip(factors, value[1:], fits.T[1:], strict=True)
     }
 
 

@@ -259,6 +259,14 @@ def test_exponents_are_those_of_least_squares() -> None:
     assert [each.value for each in found.values()] == pytest.approx(expected[1:])
 
 
+def test_exponents_of_factors_that_hardly_differ_keep_their_digits() -> None:
+    n = np.array([8.0, 16.0, 32.0, 64.0, 16.0, 32.0, 128.0, 5.0])
+    h = n * np.exp(8.377e-8 * np.array([1, -1, 1, 1, -1, -1, 1, -1]))
+    found = exponents(n**-2.0 / h, {"n": n, "h": h}, seed=0, resamples=500)
+    assert found["n"].value == pytest.approx(-2.0, abs=1e-6)
+    assert found["h"].value == pytest.approx(-1.0, abs=1e-6)
+
+
 @pytest.mark.parametrize("noise_of", ["rows", "groups"])
 def test_exponents_cover(noise_of: str) -> None:
     """Ten rows of two exponents; or six seeds that each have a slope of their own."""
