@@ -90,7 +90,7 @@ def replaced(path: StrPath) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        As `require_writable`; or the disk is full.
+        As `require_writable`; or the disk is full. Other errors of the block pass through.
 
     Examples
     --------
@@ -104,11 +104,17 @@ def replaced(path: StrPath) -> Iterator[Path]:
     target = Path(path).resolve()
     require_writable(target)
     temporary = target.with_name(_temporary(target.name, os.urandom(6).hex()))
+    is_written = False
     try:
         yield temporary
+        is_written = True
         _to_disk(temporary)
         os.replace(temporary, target)
     except OSError as error:
+        # other errors of the block, as of a file it reads, are not about ``path``
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not (is_written or is_full or error.filename in (temporary, str(temporary))):
+            raise
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         with suppress(OSError):

@@ -88,10 +88,23 @@ def test_a_failed_block_leaves_nothing_behind(tmp_path: Path, error: type[BaseEx
             temporary.write_text("half")
             raise error
 
-    with pytest.raises(OutputError if error is OSError else error):
+    with pytest.raises(error) as caught:
         fail_halfway()
+    assert caught.type is error
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["note"]
+
+
+def test_only_errors_about_the_file_are_said_to_be_about_it(tmp_path: Path) -> None:
+    path = tmp_path / "note"
+    with pytest.raises(OutputError, match=r"^do this$"), replaced(path):
+        raise OutputError("do this")
+    with pytest.raises(FileNotFoundError, match="input"), replaced(path):
+        (tmp_path / "input").read_text()
+    with pytest.raises(OutputError, match="note: cannot be written"), replaced(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OutputError, match="note: cannot be written"), replaced(path) as temporary:
+        temporary.read_text()
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
