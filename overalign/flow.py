@@ -100,6 +100,8 @@ class Stop:
     over: Over = "all"
 
     def __post_init__(self) -> None:
+        if self.quantity not in ("time", "risk", "margin", "norm"):
+            raise ProblemError(f"quantity is {self.quantity!r}; choose time, risk, margin or norm")
         if not np.isfinite(self.target):
             raise ProblemError(f"the {self.quantity} to stop at is {self.target}; give a number")
         if self.quantity != "margin" and self.target <= 0:

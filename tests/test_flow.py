@@ -572,6 +572,7 @@ BAD = [
     (lambda: oa.solve(GOOD, NET, 300.0, oa.stop_at_risk(0.1)), "choose a smaller alpha"),
     (lambda: oa.stop_at_risk(0.0), "must be positive"),
     (lambda: oa.stop_at_time(np.inf), "give a number"),
+    (lambda: oa.Stop("loss", 1.0), "quantity is 'loss'; choose"),  # type: ignore[arg-type]
     (lambda: oa.stop_at_risk(0.1, over="both"), "over is 'both'"),  # type: ignore[arg-type]
     (lambda: oa.solve(GOOD, NET, 0.0, oa.stop_at_risk(0.1), max_steps=0), "max_steps is 0"),
     (lambda: oa.solve_many([GOOD], [], [0.0], oa.stop_at_risk(0.1)), "equally many"),
