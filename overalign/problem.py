@@ -122,8 +122,13 @@ def _real_number(what: str, value: float) -> float:
 class Stream(IntEnum):
     """What a seed is used for: equal seeds with different streams give independent numbers.
 
-    A sample and a network drawn with one seed must not share their noise. Every use of a seed in
-    the package has a number here, so that no two can coincide.
+    A sample and a network drawn with one seed do not share their noise. No more is promised: some
+    draws equal others of the same seed, and could be told apart only by changing recorded numbers.
+
+    - Bootstraps and random sign flips draw what SAMPLE draws.
+    - The data of a deep network draw what NETWORK draws.
+    - Run 7 of a sweep draws its data, and its network, as two checks of laws under STATEMENTS do.
+    - 2 is not in use.
     """
 
     SAMPLE = 0

@@ -112,7 +112,7 @@ def replaced(path: StrPath) -> Iterator[Path]:
         os.replace(temporary, target)
     except OSError as error:
         # other errors of the block, as of a file it reads, are not about ``path``
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         if not (is_written or is_full or error.filename in (temporary, str(temporary))):
             raise
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
