@@ -97,12 +97,12 @@ def class_means(classes: int, random: np.random.Generator) -> FloatArray:
     """
     axes = np.linalg.qr(random.standard_normal((DIMENSION, classes)))[0].T
     corners = axes - axes.mean(axis=0)
-    return RADIUS[classes] * corners / np.linalg.norm(corners, axis=1, keepdims=True)
+    return np.asarray(RADIUS[classes] * corners / np.linalg.norm(corners, axis=1, keepdims=True))
 
 
 def inputs(y: Any, means: FloatArray, random: np.random.Generator) -> FloatArray:
     """Independent inputs of the isotropic mixture."""
-    return means[y] + random.standard_normal((len(y), DIMENSION))
+    return np.asarray(means[y] + random.standard_normal((len(y), DIMENSION)))
 
 
 def separable_inputs(y: Any, means: FloatArray, random: np.random.Generator) -> FloatArray:
@@ -115,12 +115,17 @@ def separable_inputs(y: Any, means: FloatArray, random: np.random.Generator) -> 
         for i, label in enumerate(y):
             others = np.arange(len(y)) != i if sweep else np.arange(len(y)) < i
             walls = np.where(y[others] == label, 1.0, -1.0)[:, None] * x[others]
-            accepted = np.zeros(PROPOSALS, dtype=bool)
-            while not accepted.any():
-                proposals = inputs(np.full(PROPOSALS, label), means, random)
-                accepted = (proposals @ walls.T >= 0.0).all(axis=1)
-            x[i] = proposals[accepted.argmax()]
+            x[i] = beyond_walls(walls, means[label], random)
     return x
+
+
+def beyond_walls(walls: FloatArray, centre: FloatArray, random: np.random.Generator) -> FloatArray:
+    """An input x around a class mean with <wall, x> >= 0 for all walls, by rejection."""
+    while True:
+        proposals = centre + random.standard_normal((PROPOSALS, DIMENSION))
+        accepted = np.flatnonzero((proposals @ walls.T >= 0.0).all(axis=1))
+        if accepted.size:
+            return np.asarray(proposals[accepted[0]])
 
 
 @lru_cache(maxsize=1)  # variants of the same data follow each other

@@ -16,6 +16,7 @@ import overalign as oa
 from overalign.inference import Estimate, bootstrap, mean, paired_difference
 from overalign.optimum import lowest_points
 from overalign.plots.style import BLUE, GREEN, VERMILION
+from overalign.problem import Loss
 from overalign.ucurve import UCurve, UCurveRun, problem_of
 from validation import common
 from validation.common import Criterion, FloatArray
@@ -26,7 +27,7 @@ POPULATIONS = {
     "B": UCurve(data="mixture:n=16,dimension=30,kappa=2", width=100, eta=0.02, **GRID),
     "C": UCurve(data="mixture:n=8,dimension=10,kappa=1.2", width=48, eta=0.1, **GRID),
 }
-LOSSES = {
+LOSSES: Mapping[str, Loss] = {
     "logistic": oa.LogisticLoss(),
     "exponential": oa.ExponentialLoss(),
     "square": oa.SquareLoss(),
@@ -56,7 +57,7 @@ QUICK = Scope(("C",), 7399, 3, 6, 3)
 # -------------------------------------------------------------------------------------- measured
 
 
-def stop_of(sample: oa.Sample, loss: oa.Loss, eta: float) -> oa.Stop:
+def stop_of(sample: oa.Sample, loss: Loss, eta: float) -> oa.Stop:
     """At the part of the risk at f = 0 that is left at a logistic risk of eta."""
     at_zero = loss.risk(np.zeros(sample.n), sample.y)
     return oa.stop_at_risk(eta / math.log(2.0) * at_zero)
