@@ -177,11 +177,13 @@ def table(study: str, name: str) -> list[dict[str, Any]]:
 # The tables from which `judge` of a study finds its lines again.
 TABLES = {
     "alignment_at_the_stop": ("stops",),
+    "beyond_the_flow": ("runs",),
     "certified_signs": ("certificates",),
     "class_mean_is_optimal": ("rules", "anisotropic"),
     "laws_of_the_data": ("angles", "pairs", "samples"),
     "network_error": ("networks",),
     "oa_and_of_along_runs": ("parts",),
+    "other_losses": ("ends", "beginnings"),
     "output_multiplier_is_scale": ("pairs",),
     "over_alignment_is_the_minimum": ("cones",),
     "small_alpha_limit": ("alignments", "slopes", "stops_over_all"),

@@ -304,7 +304,7 @@ def draw(results: Path) -> Any:
         column[1].set_xlabel(r"$\log_2 c$")
     axes[0, 0].set_ylabel("test accuracy")
     axes[1, 0].set_ylabel("cosine of the predictor\nto the class means")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    axes[1, 0].legend(loc="lower left", fontsize="x-small")
     return figure
 
 
@@ -342,6 +342,8 @@ def main() -> None:
             rows += of_seed
             common.note(f"seed {seed}")
     common.save_rows(chosen.output / "runs.csv", rows)
+    # judged with the digits that are recorded: vertices of parabolas feel them
+    rows = common.read_rows(chosen.output / "runs.csv")
     settings = {
         "trainings": {k: msgspec.to_builtins(each.training) for k, each in VARIANTS.items()},
         **{"dimension": DIMENSION, "per_class": PER_CLASS, "radius": RADIUS, "width": WIDTH},
