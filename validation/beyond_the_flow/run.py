@@ -83,7 +83,7 @@ class Scope(NamedTuple):
         return [(classes, name) for classes, name in SETTINGS if classes in self.classes]
 
 
-FULL = Scope((2, 4), LOG2_C, 8300, 16, 15)
+FULL = Scope((2, 4), LOG2_C, 8400, 48, 45)
 QUICK = Scope((2,), (-8.0, -4.0, 0.0), 8399, 2, 2)
 
 
