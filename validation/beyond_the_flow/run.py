@@ -62,9 +62,9 @@ VARIANTS = {
 }
 SETTINGS = (*((2, name) for name in VARIANTS), (4, BASELINE), (4, "adam"))
 RATE, ADAM_RATE = 0.005, 0.01
-# of the criterion: for the two sides, and for the alignment where it is compared
+# of the criterion: for the two sides, and for place and alignment where they are compared
 SIDES = dict(zip(SETTINGS, ("C1", "C3", "C4", "C5", "C7", "C8", "C2", "C5"), strict=True))
-ALIGNMENT = {"batches": "C3", "decay": "C4", "adam": "C6"}
+COMPARED = {"batches": ("C10", "C10"), "decay": ("C11", "C11"), "adam": ("C5", "C6")}
 LOOKS = dict(zip(VARIANTS, (BLACK, BLUE, GREEN, VERMILION, PURPLE, GREY), strict=True))
 
 
@@ -269,16 +269,16 @@ def judge(rows: Sequence[Mapping[str, Any]], scope: Scope) -> list[Criterion]:
         lines.append(u_curves.dip(number, f"{label}: dip at small c", curve.left))
         lines.append(u_curves.dip(number, f"{label}: dip at large c", curve.right))
         lines.append(common.enough("C9", f"{label}: share that is trained", reached, 0.9))
-        if name in ALIGNMENT:
+        if name in COMPARED:
+            place, alignment = COMPARED[name]
             baseline = table_of(rows, classes, BASELINE, scope)
             value, low, high = shift(table, baseline)
             statement = f"{label}: log2 c* less that of {BASELINE}"
-            lines.append(common.at_least(number, statement, value, -STEP, (low, high)))
-            lines.append(common.at_most(number, statement, value, STEP, (low, high)))
+            lines.append(common.at_least(place, statement, value, -STEP, (low, high)))
+            lines.append(common.at_most(place, statement, value, STEP, (low, high)))
             value, low, high = cosine_change(table, baseline)
             statement = f"{label}: cosine to the class means at the smallest c less {BASELINE}"
-            line = common.at_least(ALIGNMENT[name], statement, value, -0.02, (low, high))
-            lines.append(line)
+            lines.append(common.at_least(alignment, statement, value, -0.02, (low, high)))
     seeds = len({row["seed"] for row in rows})
     return [*lines, common.enough("C9", "seeds", seeds, scope.fewest)]
 
