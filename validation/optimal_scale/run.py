@@ -49,7 +49,7 @@ class Series(NamedTuple):
     base: Setting
     factor: str
     levels: tuple[float, ...]
-    sets: int = 32
+    sets: int
 
     @property
     def settings(self) -> list[Setting]:
@@ -63,7 +63,7 @@ class Series(NamedTuple):
 
 
 POPULATIONS = {"A": Setting(), "B": Setting(dimension=12, kappa=3.0)}
-LAWS = ("conditioned", "nested", "unconditioned")
+FREE = "unconditioned"
 LEVELS: dict[str, tuple[float, ...]] = {
     "n": (6, 12, 24),
     "width": (14, 56, 224),
@@ -76,7 +76,7 @@ INPUT_SCALES = (1.0, 0.25, 3.0)
 RESCALED = 4  # problems
 
 
-def series_of(population: str, factor: str, sets: int = 32, **changed: Any) -> Series:
+def series_of(population: str, factor: str, sets: int, **changed: Any) -> Series:
     """One of the series."""
     base = POPULATIONS[population]._replace(**changed)
     return Series(population, base, factor, LEVELS[factor], sets)
@@ -100,20 +100,20 @@ class Scope(NamedTuple):
         return found
 
 
-MOST = 120  # data sets, where rivals are told apart
 FULL = Scope(
     judged=(
-        *(series_of("A", factor, MOST) for factor in ("n", "width")),
-        *(series_of("A", f, law=law) for f in ("n", "width") for law in LAWS[1:]),
-        *(series_of("A", "n", eta=eta) for eta in (0.0125, 0.2)),
-        *(series_of("B", "n", law=law) for law in LAWS[::2]),
+        *(series_of("A", factor, 72) for factor in ("n", "width")),
+        *(series_of("A", "n", sets, law=law) for law, sets in (("nested", 20), (FREE, 40))),
+        *(series_of("A", "width", 20, law=law) for law in ("nested", FREE)),
+        *(series_of("A", "n", 20, eta=eta) for eta in (0.0125, 0.2)),
+        series_of("B", "n", 40),
     ),
     reported=(
-        *(series_of("A", factor, law="unconditioned") for factor in ("dimension", "sigma")),
-        series_of("A", "n", initialisation="paired"),
+        *(series_of("A", factor, 20, law=FREE) for factor in ("dimension", "sigma")),
+        series_of("A", "n", 20, initialisation="paired"),
     ),
     seed=1905,
-    fewest=30,
+    fewest=20,
 )
 QUICK = Scope(
     (
@@ -137,7 +137,7 @@ def problem_of(
     drawn = mixture.sample(
         LARGEST_N if setting.law == "nested" else setting.n,
         np.random.default_rng([seed, index, Stream.SWEEP_DATA]),
-        None if setting.law == "unconditioned" else 0.0,
+        None if setting.law == FREE else 0.0,
     )
     network = oa.Network.random(
         setting.width,
@@ -393,7 +393,11 @@ def main() -> None:
     scope = QUICK if chosen.quick else FULL
     tasks = [(each, scope.seed, k) for each, sets in scope.sets.items() for k in range(sets)]
     with open_executor("inline" if chosen.quick else "processes", os.cpu_count()) as pool:
-        rows = list((pool.map if pool else map)(errors, tasks))
+        rows: list[dict[str, Any]] = []
+        for row in (pool.map if pool else map)(errors, tasks):
+            rows.append(row)
+            if len(rows) % 100 == 0:
+                common.note(f"{len(rows)} of {len(tasks)} data sets")
     scaled = [row for index in range(RESCALED) for row in rescaled(scope.seed, index)]
     common.save_rows(chosen.output / "errors.csv", rows)
     common.save_rows(chosen.output / "scaled_inputs.csv", scaled)
