@@ -374,14 +374,16 @@ def draw(results: Path) -> Any:
         draw_curves(column[0], table, NETWORKS, relative=False)
         draw_curves(column[1], table, PREDICTORS, relative=True)
         draw_curves(column[2], table, ALONE, relative=True)
+        column[0].set_ylim(None, 1.3 * table["predictor"][:, 0].mean())
         for ax in column[1:]:
             ax.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+            ax.set_ylim(-0.016, 0.016)
         column[2].set_xlabel(r"$\alpha$")
     axes[0, 0].set_ylabel("test error")
     for ax in axes[1:, 0]:
         ax.set_ylabel("change of the error")
-    for ax, where in zip(axes[:, -1], ("upper left", "best", "best"), strict=True):
-        ax.legend(loc=where, fontsize="x-small")
+    for ax in axes[:, 0]:
+        ax.legend(loc="upper left", fontsize="x-small")
     return figure
 
 
