@@ -34,6 +34,7 @@ from .deepnet.statistics import (
 from .deepnet.transfer import RIVALS, BestMultiplier, best_multiplier, fit_transfer
 from .errors import DataFileError, ProblemError
 from .inference import expanded_percentiles, holm, sets_needed, student_quantile
+from .prediction import MeasuredCurve, Quantity, calibrate
 from .verdicts import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ Unit: TypeAlias = Literal["auto", "fraction", "percent"]
 PAPER = "the paper's bound"
 AT_END = 0.05  # share of the resamples with the best c at an end: with less it is inside
 
+_PREDICTIONS = "what the two-layer theory predicts"
 _NUMBERS = ("c", "learning_rate", "seed", "test_accuracy")
-_SIZES = ("n", "width")
+_SIZES: tuple[Quantity, Quantity] = ("n", "width")
 _COMPARED = ("REACHED", "BUDGET")  # outcomes of runs that need an accuracy
 _MISSING = "MISSING"
 # what others call these columns; said, never taken
@@ -75,6 +77,34 @@ class Size(NamedTuple):
     def __str__(self) -> str:
         pairs = zip(_SIZES, self, strict=True)
         return ", ".join(f"{name} = {value:g}" for name, value in pairs if value) or "all runs"
+
+    @classmethod
+    def from_text(cls, text: str) -> Size:
+        """The size that "n=1000,width=64", or one of the two, names.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        Size
+
+        Raises
+        ------
+        ProblemError
+            It names something else, or no number.
+
+        Examples
+        --------
+        >>> Size.from_text("width=64")
+        Size(n=None, width=64.0)
+        """
+        pairs = dict(pair.replace(" ", "").partition("=")[::2] for pair in text.split(","))
+        try:
+            return cls(**{name: float(value) for name, value in pairs.items()})
+        except (TypeError, ValueError):
+            raise ProblemError(f'{text!r} is no size; expected "n=1000,width=64"') from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,6 +388,10 @@ class Judgements:
         a verdict has its numbers.
     together : tuple of Verdict
         How the best c depends on n and width, where there are several.
+    calibrated_on : Size
+        Where the two free numbers of the two-layer theory were fitted.
+    predicted : tuple of Verdict
+        What that theory then says of every other size (`overalign.prediction`).
 
     Examples
     --------
@@ -367,6 +401,8 @@ class Judgements:
     runs: Runs
     by_size: Mapping[Size, tuple[Verdict, ...]]
     together: tuple[Verdict, ...]
+    calibrated_on: Size
+    predicted: tuple[Verdict, ...]
 
     def __str__(self) -> str:
         lines = []
@@ -374,11 +410,16 @@ class Judgements:
             lines += [f"{size}:", *(f"  {verdict}" for verdict in verdicts)]
         if self.together:
             lines += ["all sizes:", *(f"  {verdict}" for verdict in self.together)]
+        lines.append(f"predicted by the two-layer theory, calibrated on {self.calibrated_on}:")
+        lines += [f"  {verdict}" for verdict in self.predicted]
         return "\n".join(lines)
 
 
-def judge(runs: Runs | StrPath, *, seed: int = 0) -> Judgements:
-    """Hold runs against what the paper says of them.
+def judge(runs: Runs | StrPath, *, seed: int = 0, calibrate_on: Size | None = None) -> Judgements:
+    """Hold runs against what the paper says of them, and the two-layer theory predicts.
+
+    With several sizes the theory's own model is solved for its predictions, once in a process,
+    which takes some seconds.
 
     Parameters
     ----------
@@ -386,6 +427,8 @@ def judge(runs: Runs | StrPath, *, seed: int = 0) -> Judgements:
         Or the CSV file, see `read_runs`.
     seed : int
         Of the bootstrap, and of sign flips where they are not enumerated.
+    calibrate_on : Size, optional
+        Where the theory's two free numbers are fitted; the smallest size unless given.
 
     Returns
     -------
@@ -395,6 +438,8 @@ def judge(runs: Runs | StrPath, *, seed: int = 0) -> Judgements:
     ------
     DataFileError
         The file cannot be read.
+    ProblemError
+        There are no runs of the size to calibrate on.
 
     Examples
     --------
@@ -423,7 +468,9 @@ def judge(runs: Runs | StrPath, *, seed: int = 0) -> Judgements:
     if len(by_size) > 1:
         by_size = _with_adjusted(by_size)
     places = {size: place for size, (_, place) in best.items() if place is not None}
-    return Judgements(runs, by_size, tuple(_exponents(list(runs.tables), places)))
+    together = tuple(_exponents(list(runs.tables), places))
+    size = min(runs.tables) if calibrate_on is None else calibrate_on
+    return Judgements(runs, by_size, together, size, tuple(_predicted(runs, size, seed)))
 
 
 def _best(table: xr.Dataset, seed: int) -> tuple[Verdict, BestMultiplier | None]:
@@ -514,6 +561,36 @@ def _with_adjusted(by_size: Mapping[Size, tuple[Verdict, ...]]) -> dict[Size, tu
 
 
 # ---------------------------------------------------------------- several sizes
+
+
+def _predicted(runs: Runs, calibrate_on: Size, seed: int) -> Iterator[Verdict]:
+    """What the theory, calibrated on one size, says of the others."""
+    if calibrate_on not in runs.tables:
+        there = "; ".join(map(str, runs.tables))
+        raise ProblemError(f"no runs have {calibrate_on}, to calibrate on; there are {there}")
+    if len(runs.tables) == 1:
+        reason = "there is one size, and nothing is left to predict when the theory is calibrated"
+        yield Verdict(_PREDICTIONS, Judgement.OUT_OF_SCOPE, "ours", reason)
+        return
+    try:
+        theory = calibrate(MeasuredCurve.of(runs.tables[calibrate_on], seed=seed))
+    except ProblemError as error:
+        yield Verdict(_PREDICTIONS, Judgement.OUT_OF_SCOPE, "ours", str(error))
+        return
+    for size, table in runs.tables.items():
+        if size == calibrate_on:
+            continue
+        try:
+            measured = MeasuredCurve.of(table, seed=seed)
+        except ProblemError as error:
+            yield Verdict(f"{_PREDICTIONS} at {size}", Judgement.INCONCLUSIVE, "ours", str(error))
+            continue
+        ratios: dict[Quantity, float] = {
+            name: there / here
+            for name, there, here in zip(_SIZES, size, calibrate_on, strict=True)
+            if there is not None and here is not None
+        }
+        yield from theory.verdicts(measured, ratios, name=str(size))
 
 
 def _exponents(sizes: Sequence[Size], best: Mapping[Size, BestMultiplier]) -> Iterator[Verdict]:

@@ -26,7 +26,8 @@ class JudgeOptions:
 
     Prints the accuracies at each c and verdicts with their evidence: whether the best c is inside
     the grid, whether accuracy dips at small and at large c, and, with several n or widths, how the
-    best c depends on them. Exit code 0: judged, whatever the verdicts; 2: the file cannot be read.
+    best c depends on them, and what the two-layer theory, calibrated on one, predicts of the
+    others. Exit code 0: judged, whatever the verdicts; 2: the file cannot be read.
 
     Parameters
     ----------
@@ -38,6 +39,9 @@ class JudgeOptions:
         Of the accuracies; percent if one is above 1, unless given.
     seed : int
         Of the bootstrap.
+    calibrate_on : str, optional
+        The size where the two free numbers of the theory are fitted, as "n=1000,width=64"; the
+        smallest unless given.
 
     Examples
     --------
@@ -48,6 +52,7 @@ class JudgeOptions:
     runs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUNS.CSV")]
     unit: Unit = "auto"
     seed: int = 0
+    calibrate_on: str | None = None
 
 
 def run_judge(options: JudgeOptions) -> int:
@@ -65,7 +70,7 @@ def run_judge(options: JudgeOptions) -> int:
     Raises
     ------
     OveralignError
-        The file cannot be read.
+        The file cannot be read, or has no runs of the size to calibrate on.
     """
     from rich.console import Console
 
@@ -78,7 +83,8 @@ def run_judge(options: JudgeOptions) -> int:
     for size, table in runs.tables.items():
         for shown in _curve(size, table):
             console.print(shown)
-    console.print(str(judge(runs, seed=options.seed)), markup=False)
+    size = None if options.calibrate_on is None else Size.from_text(options.calibrate_on)
+    console.print(str(judge(runs, seed=options.seed, calibrate_on=size)), markup=False)
     return REACHED
 
 
