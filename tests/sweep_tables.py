@@ -1,11 +1,13 @@
 """Tables as a sweep of deep networks leaves them, with accuracies that are known."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
+
+from overalign.prediction import LOG2_C, REFERENCE, TheoryCurve, TheorySetting
 
 GRID = np.arange(-12.0, 6.0, 2.0)
 TARGETS = ("empirical", "population", "difference")
@@ -93,3 +95,31 @@ def full_table(
     }
     table.attrs["settings"] = json.dumps(settings)
     return table
+
+
+def planted_theory(
+    n: float = -1.0,
+    width: float = 0.0,
+    *,
+    small: float = 0.04,
+    large: float = 0.04,
+    noise: float = 0.0002,
+    sets: int = 16,
+) -> Callable[[TheorySetting], TheoryCurve]:
+    """Curves of a theory in which c* grows with these exponents from 2^-8 at the reference.
+
+    Eight octaves below c* the accuracy is lower by `small`, six above by `large`; paired networks
+    have no dip at large c. Alignment rises by 0.01 for an octave less.
+    """
+
+    def curve(setting: TheorySetting) -> TheoryCurve:
+        place = -8.0 + n * np.log2(setting.n / REFERENCE.n)
+        place += width * np.log2(setting.width / REFERENCE.width)
+        log2_c = np.array(LOG2_C)
+        right = 0.0 if setting.paired else large
+        drop = np.where(log2_c < place, small / 8.0**2, right / 6.0**2) * (log2_c - place) ** 2
+        random = np.random.default_rng([setting.n, setting.width, setting.paired])
+        scatter = noise * random.standard_normal((sets, log2_c.size))
+        return TheoryCurve(log2_c, 0.9 - drop + scatter, 0.5 - 0.01 * log2_c + scatter)
+
+    return curve

@@ -6,21 +6,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sweep_tables import GRID, planted_u, sweep_table
+from sweep_tables import GRID, planted_theory, planted_u, sweep_table
 from test_cli import run
 
 from overalign.deepnet.statistics import u_curve
 from overalign.deepnet.transfer import best_multiplier
-from overalign.errors import DataFileError
+from overalign.errors import DataFileError, ProblemError
 from overalign.judge import Runs, Size, judge, read_runs
+from overalign.prediction import calibrate
 from overalign.verdicts import Judgement, Verdict
 
 HOLDS, FAILS, INCONCLUSIVE = Judgement.HOLDS, Judgement.FAILS, Judgement.INCONCLUSIVE
+OUT_OF_SCOPE = Judgement.OUT_OF_SCOPE
 HEAD = "c,learning_rate,seed,test_accuracy"
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT / "validation"
@@ -38,6 +41,13 @@ def rows_of(
         for seed in range(seeds)
         for at, k in enumerate(GRID)
     ]
+
+
+@pytest.fixture(autouse=True)
+def theory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A theory that is known, instead of one that takes seconds to solve."""
+    known = partial(calibrate, curve_of=planted_theory(n=-1.0, width=0.0))
+    monkeypatch.setattr("overalign.judge.calibrate", known)
 
 
 @pytest.fixture
@@ -249,6 +259,75 @@ def test_p_values_of_several_sizes_are_adjusted_too(save: Save) -> None:
         for verdict in verdicts[1:]:
             assert verdict.witness["p_adjusted"] == pytest.approx(4 * 2.0**-8)
             assert "adjusted for 4 tests" in verdict.evidence
+
+
+# --------------------------------------------------------------------------------- predictions
+
+
+def test_of_one_size_nothing_is_predicted(save: Save) -> None:
+    found = judge(save(rows_of(planted_u(depth=0.04))))
+    (verdict,) = found.predicted
+    assert verdict.judgement is OUT_OF_SCOPE
+    assert "one size" in verdict.reason
+    assert "calibrated on all runs:\n  what the two-layer theory predicts" in str(found)
+
+
+@pytest.mark.parametrize(("exponent", "judgement"), [(-1.0, HOLDS), (0.5, FAILS)])
+def test_other_sizes_are_predicted_from_one(
+    save: Save, exponent: float, judgement: Judgement
+) -> None:
+    rows = sized(exponent, 0.0, ((4, 8), (16, 8), (16, 32)))
+    found = judge(save(rows))
+    assert found.calibrated_on == Size(4, 8)
+    verdicts = by_name(found.predicted)
+    assert len(verdicts) == 5 * 2, "five predictions for each of the two other sizes"
+    for there in ("n = 16, width = 8", "n = 16, width = 32"):
+        assert verdicts[f"best c at {there} within an octave"].judgement is judgement
+        assert verdicts[f"best c at {there} moves as predicted"].judgement is judgement
+
+
+def test_the_size_to_calibrate_on_can_be_named(save: Save, capsys: Any) -> None:
+    path = save(sized(-1.0, 0.0, ((4, 8), (16, 8))))
+    code, out, err = run(capsys, "judge", str(path), "--calibrate-on", "n=16, width=8")
+    assert (code, err) == (0, "")
+    assert "calibrated on n = 16, width = 8:" in out
+    assert "best c at n = 4, width = 8 moves as predicted: holds (ours)" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n=7,width=8", "no runs have n = 7, width = 8.*there are n = 4, width = 8; n = 16"),
+        ("n=4", "no runs have n = 4, to"),
+        ("depth=3", "'depth=3' is no size; expected"),
+        ("n=many", "'n=many' is no size"),
+        ("", "'' is no size"),
+    ],
+)
+def test_a_size_that_is_not_there_is_refused(
+    save: Save, text: str, message: str, capsys: Any
+) -> None:
+    path = save(sized(-1.0, 0.0, ((4, 8), (16, 8))))
+    with pytest.raises(ProblemError, match=message):
+        judge(path, calibrate_on=Size.from_text(text))
+    code, out, _ = run(capsys, "judge", str(path), "--calibrate-on", text)
+    assert code == 2
+    assert "calibrated" not in out
+
+
+def test_a_size_without_a_best_c_cannot_calibrate(save: Save) -> None:
+    rows = rows_of(0.7 + 0.01 * GRID, n=10) + rows_of(planted_u(depth=0.04), n=20)
+    (verdict,) = judge(save(rows)).predicted
+    assert verdict.judgement is OUT_OF_SCOPE
+    assert "extend the grid" in verdict.reason
+
+
+def test_a_size_whose_seeds_differ_is_not_held_against_the_theory(save: Save) -> None:
+    rows = rows_of(planted_u(depth=0.04), n=10)
+    apart = [row | {"n": 20, "seed": at} for at, row in enumerate(rows_of(planted_u(), seeds=3))]
+    (verdict,) = judge(save([*rows, *apart])).predicted
+    assert verdict.judgement is INCONCLUSIVE
+    assert "n = 20" in verdict.statement
 
 
 def recorded(study: str) -> list[dict[str, Any]]:
