@@ -24,6 +24,7 @@ from overalign.plots.style import BLACK, BLUE
 from overalign.prediction import (
     LOG2_C,
     OCTAVE,
+    REFERENCE,
     STEP,
     Calibrated,
     MeasuredCurve,
@@ -71,11 +72,17 @@ class Scope(NamedTuple):
 
 
 FULL = Scope(
-    Sweep(task=Task(n=250), training=Training(epochs=1000), seeds=32, seed=5602, control=False),
+    Sweep(
+        task=Task(n=250, held_out=2000),
+        training=Training(epochs=1000, evaluate_every=5),
+        seeds=16,
+        seed=5602,
+        control=False,
+    ),
     32,
-    TheorySetting(sets=32, seed=5602),
+    REFERENCE,
     14,
-    30,
+    12,
 )
 QUICK = Scope(
     Sweep(
@@ -152,18 +159,9 @@ def measured_rows(scope: Scope, small: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def theory_rows(scope: Scope) -> list[dict[str, Any]]:
-    """The theory's curves on every data set, at every setting."""
-    rows = []
-    for name in SETTINGS:
-        curve = theory_curve(theory_at(name, scope))
-        for index, values in enumerate(zip(curve.accuracy, curve.alignment, strict=True)):
-            rows += [
-                {"setting": name, "set": index, "log2_c": c, "accuracy": a, "alignment": psi}
-                for c, a, psi in zip(curve.log2_c, *values, strict=True)
-            ]
-        common.note(f"theory: {name}")
-    return rows
+def theory_curves(scope: Scope) -> dict[TheorySetting, TheoryCurve]:
+    """The theory at every setting; that of the full study comes with the package."""
+    return {(at := theory_at(name, scope)): theory_curve(at) for name in SETTINGS}
 
 
 # ---------------------------------------------------------------------------------------- judged
@@ -178,32 +176,20 @@ class Found(NamedTuple):
     theory: Calibrated
 
 
-def found_in(rows: Rows, theory: Rows, scope: Scope) -> Found:
+def found_in(rows: Rows, scope: Scope) -> Found:
     """From the recorded tables, with the theory calibrated at one setting."""
     tables = {}
     for name in SETTINGS:
         mine = [{k: v for k, v in row.items() if k != "setting"} for row in of(rows, name)]
         tables[name] = u_curves.table_of(mine, sweep_at(name, scope))
     measured = {name: MeasuredCurve.of(table) for name, table in tables.items()}
-    curves = {theory_at(name, scope): recorded_curve(of(theory, name)) for name in SETTINGS}
-    calibrated = calibrate(measured[CALIBRATION], scope.theory, curves.__getitem__)
-    return Found(tables, measured, curves, calibrated)
+    calibrated = calibrate(measured[CALIBRATION], scope.theory)
+    return Found(tables, measured, theory_curves(scope), calibrated)
 
 
 def of(rows: Rows, name: str) -> Rows:
     """The rows of a setting."""
     return [row for row in rows if row["setting"] == name]
-
-
-def recorded_curve(rows: Rows) -> TheoryCurve:
-    """A curve of the theory from its rows."""
-    sets = len({row["set"] for row in rows})
-    accuracy, alignment = (
-        np.array([row[key] for row in rows], dtype=float).reshape(sets, -1)
-        for key in ("accuracy", "alignment")
-    )
-    log2_c = np.array([row["log2_c"] for row in rows[: accuracy.shape[1]]], dtype=float)
-    return TheoryCurve(log2_c, accuracy, alignment)
 
 
 def verdicts(found: Found) -> dict[str, list[Verdict]]:
@@ -276,9 +262,9 @@ def first_of_seeds(rows: Rows) -> Rows:
     return list({row["seed"]: row for row in of(rows, CALIBRATION)}.values())
 
 
-def judge(rows: Rows, theory: Rows, scope: Scope) -> list[Criterion]:
+def judge(rows: Rows, scope: Scope) -> list[Criterion]:
     """The lines of criterion.md."""
-    found = found_in(rows, theory, scope)
+    found = found_in(rows, scope)
     lines = [
         as_criterion(line, verdict)
         for line, several in verdicts(found).items()
@@ -306,8 +292,7 @@ def judge(rows: Rows, theory: Rows, scope: Scope) -> list[Criterion]:
 def draw(results: Path) -> Any:
     """The calibrated theory and the deep networks on one axis, setting by setting."""
     scope = QUICK if common.read_summary(results)["quick"] else FULL
-    rows, theory = (common.read_rows(results / f"{name}.csv") for name in ("runs", "theory"))
-    found = found_in(rows, theory, scope)
+    found = found_in(common.read_rows(results / "runs.csv"), scope)
     figure, axes = common.new_figure(1, len(SETTINGS), width=6.75 / len(SETTINGS), height=2.4)
     for ax, name in zip(axes[0], SETTINGS, strict=True):
         curve, test = found.curves[theory_at(name, scope)], found.measured[name].test
@@ -346,11 +331,9 @@ def main() -> None:
     """Run the study."""
     chosen = common.arguments(__file__, str(__doc__))
     scope = QUICK if chosen.quick else FULL
-    theory = theory_rows(scope)
-    common.save_rows(chosen.output / "theory.csv", theory)
     rows = measured_rows(scope, chosen.quick)
     common.save_rows(chosen.output / "runs.csv", rows)
-    found = found_in(rows, theory, scope)
+    found = found_in(rows, scope)
     measured = {
         "shift": found.theory.shift,
         "scale": found.theory.scale,
@@ -358,7 +341,7 @@ def main() -> None:
         "u_curves": {name: str(each.test) for name, each in found.measured.items()},
     }
     common.record(
-        chosen, STUDY, described(scope), measured, judge(rows, theory, scope), ["torch", "xarray"]
+        chosen, STUDY, described(scope), measured, judge(rows, scope), ["torch", "xarray"]
     )
     common.save_figures(chosen.output, FIGURES)
 
