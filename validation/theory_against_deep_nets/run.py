@@ -88,16 +88,17 @@ QUICK = Scope(
     Sweep(
         task=Task(n=60, held_out=500),
         architecture=Architecture(width=16),
-        training=Training(epochs=150, evaluate_every=10),
-        log2_output_multipliers=(-8.0, -4.0, 0.0, 4.0),
-        seeds=4,
+        training=Training(epochs=600, evaluate_every=20),
+        log2_output_multipliers=(-8.0, -2.0, 4.0),
+        learning_rates=(0.05,),
+        seeds=3,
         seed=5699,
         control=False,
     ),
     16,
-    TheorySetting(n=12, width=16, dimension=10, eta=0.1, sets=4, seed=5699),
-    4,
-    4,
+    REFERENCE,
+    3,
+    12,
 )
 
 Rows = Sequence[Mapping[str, Any]]
