@@ -708,7 +708,7 @@ def _moved_verdicts(
 
 
 def _numbers(predicted: Estimate, measured: Estimate) -> dict[str, float]:
-    numbers = {}
+    numbers: dict[str, float] = {}
     for name, estimate in (("predicted", predicted), ("measured", measured)):
         numbers |= {name: estimate.value, f"{name}_low": estimate.low}
         numbers[f"{name}_high"] = estimate.high

@@ -1,10 +1,12 @@
 """The calibrated theory: what it fits, what it says elsewhere, and what its verdicts are worth."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from sweep_tables import GRID, planted_theory, sweep_table
 
 from overalign.deepnet.statistics import Side
@@ -13,14 +15,17 @@ from overalign.inference import Estimate
 from overalign.prediction import (
     LOG2_C,
     REFERENCE,
+    SOLVED,
     STEP,
     Calibrated,
     MeasuredCurve,
     TheorySetting,
     calibrate,
     dip_verdict,
+    read_theory_curves,
     sign_verdict,
     theory_curve,
+    write_theory_curves,
 )
 from overalign.problem import Network
 from overalign.verdicts import Judgement, Verdict
@@ -80,15 +85,38 @@ def test_a_setting_is_multiplied_where_it_is_asked_for() -> None:
 def test_a_solved_curve_is_the_models_own() -> None:
     """Paired networks have nothing to lose at large c, others do; Psi falls with c."""
     small = TheorySetting(n=12, width=16, dimension=8, kappa=1.5, sets=4, eta=0.1)
-    curve = theory_curve(small)
-    paired = theory_curve(TheorySetting(**{name: getattr(small, name) for name in
-                                           ("n", "width", "dimension", "kappa", "sets", "eta")},
-                                        paired=True))  # fmt: skip
+    curve, paired = theory_curve(small), theory_curve(replace(small, paired=True))
     assert theory_curve(small) is curve, "solved once"
-    falls = [each.accuracy.mean(axis=0).max() - each.accuracy[:, -1].mean() for each in
-             (curve, paired)]  # fmt: skip
+    falls = [
+        each.accuracy.mean(axis=0).max() - each.accuracy[:, -1].mean() for each in (curve, paired)
+    ]
     assert falls[0] > 0.03 > falls[1]
     assert curve.alignment[:, 0].mean() > curve.alignment[:, -1].mean() + 0.1
+
+
+def test_the_curves_of_the_package_are_those_of_their_settings() -> None:
+    """All counterparts of a study come solved, and the smallest is solved here again."""
+    there = read_theory_curves(SOLVED, REFERENCE)
+    larger = [REFERENCE.times({name: STEP}) for name in ("n", "width", "dimension")]
+    assert set(there) == {REFERENCE, *larger, replace(REFERENCE, paired=True)}
+    assert theory_curve() is theory_curve(REFERENCE)
+    # a data set does not depend on how many others there are
+    few = theory_curve(replace(REFERENCE, sets=3))
+    assert there[REFERENCE].log2_c == pytest.approx(few.log2_c)
+    assert there[REFERENCE].accuracy[:3] == pytest.approx(few.accuracy, abs=1e-4)
+    assert there[REFERENCE].alignment[:3] == pytest.approx(few.alignment, abs=1e-3)
+
+
+def test_curves_that_are_written_are_read(tmp_path: Path) -> None:
+    curve_of = planted_theory(sets=REFERENCE.sets)
+    curves = {each: curve_of(each) for each in (REFERENCE, REFERENCE.times({"width": STEP}))}
+    write_theory_curves(tmp_path / "curves.csv", curves)
+    found = read_theory_curves(tmp_path / "curves.csv", REFERENCE)
+    assert list(found) == list(curves)
+    for setting, curve in curves.items():
+        assert found[setting].log2_c == pytest.approx(curve.log2_c)
+        assert found[setting].accuracy == pytest.approx(curve.accuracy, abs=1e-6)
+        assert found[setting].alignment == pytest.approx(curve.alignment, abs=1e-6)
 
 
 # -------------------------------------------------------------------------------- the calibration

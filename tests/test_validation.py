@@ -189,6 +189,7 @@ TABLES = {
     "solver_honest_tolerance": ("instances",),
     "solver_sliding": ("runs",),
     "statements_on_populations": ("statements",),
+    "theory_against_deep_nets": ("runs",),
     "time_to_fit": ("times", "large_scales", "training"),
     "where_bounds_speak": ("statements", "problems"),
 }

@@ -83,8 +83,8 @@ def run_judge(options: JudgeOptions) -> int:
     for size, table in runs.tables.items():
         for shown in _curve(size, table):
             console.print(shown)
-    size = None if options.calibrate_on is None else Size.from_text(options.calibrate_on)
-    console.print(str(judge(runs, seed=options.seed, calibrate_on=size)), markup=False)
+    named = None if options.calibrate_on is None else Size.from_text(options.calibrate_on)
+    console.print(str(judge(runs, seed=options.seed, calibrate_on=named)), markup=False)
     return REACHED
 
 
