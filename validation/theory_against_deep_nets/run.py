@@ -82,7 +82,7 @@ FULL = Scope(
     32,
     REFERENCE,
     14,
-    12,
+    8,
 )
 QUICK = Scope(
     Sweep(
@@ -98,7 +98,7 @@ QUICK = Scope(
     16,
     REFERENCE,
     3,
-    12,
+    8,
 )
 
 Rows = Sequence[Mapping[str, Any]]
