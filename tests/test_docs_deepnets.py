@@ -43,6 +43,8 @@ def test_the_blocks_say_what_the_page_says(names: dict[str, Any]) -> None:
     assert len(names["found"].trials) <= 11
     assert names["search"].best == -5.5
     assert names["law"].coefficients[1:] == pytest.approx([-1.0, -1.0], abs=0.2)
+    assert names["theory"].predict((-12.0, 4.0)).log2_c.value == pytest.approx(-1.0, abs=0.2)
+    assert names["predicted"].large.value > 0.0
 
 
 def test_accuracies_of_a_sweep_go_into_the_law_as_the_page_says(names: dict[str, Any]) -> None:
