@@ -355,8 +355,8 @@ class MeasuredCurve:
         ...         "log2_output_multiplier": ("output_multiplier", log2_c),
         ...     },
         ... )
-        >>> round(MeasuredCurve.of(table).best.log2_c, 1)
-        -2.0
+        >>> round(MeasuredCurve.of(table).best.log2_c)
+        -2
         """
         test, chosen = u_curve(table, seed=seed), at_best_rates(table)
         accuracy = chosen["test_accuracy"].where(trained(chosen)).transpose("seed", ...)
