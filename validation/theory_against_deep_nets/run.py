@@ -336,6 +336,7 @@ def main() -> None:
     scope = QUICK if chosen.quick else FULL
     rows = measured_rows(scope, chosen.quick)
     common.save_rows(chosen.output / "runs.csv", rows)
+    rows = common.read_rows(chosen.output / "runs.csv")  # judged from the digits recorded
     found = found_in(rows, scope)
     measured = {
         "shift": found.theory.shift,
