@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from ..errors import ProblemError
-from ..judge import Size, Unit
 from .shared import REACHED
 
 if TYPE_CHECKING:
     import xarray as xr
     from rich.table import Table
+
+    from ..judge import Size
 
 __all__ = ["JudgeOptions", "run_judge"]
 
@@ -50,7 +51,7 @@ class JudgeOptions:
     """
 
     runs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUNS.CSV")]
-    unit: Unit = "auto"
+    unit: Literal["auto", "fraction", "percent"] = "auto"
     seed: int = 0
     calibrate_on: str | None = None
 
@@ -74,7 +75,7 @@ def run_judge(options: JudgeOptions) -> int:
     """
     from rich.console import Console
 
-    from ..judge import judge, read_runs
+    from ..judge import Size, judge, read_runs
 
     console = Console(highlight=False, soft_wrap=True)
     runs = read_runs(options.runs, options.unit)
