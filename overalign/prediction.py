@@ -568,7 +568,7 @@ def calibrate(
     Raises
     ------
     ProblemError
-        One of the two has no best c inside its grid, or no dips.
+        One of the two has no best c inside its grid, or dips that together are below one point.
     OveralignError
         The theory cannot be solved.
 
@@ -589,10 +589,10 @@ def calibrate(
     shift = measured.best.log2_c - log2_c
     _, small, large, _ = _shape(curve, (measured.ends[0] - shift, measured.ends[1] - shift))[:, 0]
     depth = measured.test.left.difference + measured.test.right.difference
-    if not (depth > 0.0 and small + large > 0.0):
+    if min(depth, small + large) < SMALLEST_DIP:
         raise ProblemError(
             f"the dips together are {depth:.4f} deep where they were measured and "
-            f"{small + large:.4f} in the theory; a scale needs both to be positive"
+            f"{small + large:.4f} in the theory; a scale needs {SMALLEST_DIP:g} of both"
         )
     return Calibrated(shift, depth / float(small + large), measured, reference, curve_of)
 

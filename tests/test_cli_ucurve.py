@@ -174,6 +174,16 @@ def test_a_stop_that_is_not_reached_is_said(
 # ---------------------------------------------------------------------- it says what is wrong
 
 
+def test_data_that_cannot_be_drawn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("overalign.sampling._MOST_EXTENSION", 1)  # gives up sooner
+    code, _, err = run(capsys, "--data", "mixture:n=12,kappa=0.1,separability=0.95", "--sets", "2")
+    assert code == 2
+    assert "acceptance" in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -190,7 +200,6 @@ def test_a_stop_that_is_not_reached_is_said(
         (["--workers", "0"], "--workers is 0"),
         (["--tolerance", "1e-15"], "float64 can deliver"),
         (["--data", "nothing"], "is not a data source"),
-        (["--data", "mixture:n=40,kappa=0.1,separability=0.9"], "accept"),
         (["--data", "four.csv", "--n", "4"], "no rows are left to hold out"),
         (["--config", "missing.toml"], "missing.toml: cannot be read"),
         (["--config", "typo.toml"], "did you mean 'width'?"),

@@ -350,8 +350,10 @@ def test_a_neuron_that_turns_back_before_a_kink_goes_on(depths: float) -> None:
     """
     deepest, end = 0.05 * 0.3**2 / 2, 0.05 * (0.5 - 0.3)
     first = depths * deepest
+    sample = oa.Sample([[1.0, 0.0]], [1])
+    network = oa.Network.balanced(weights=[[first, 1.0]], sign=[1])
     problem = _kernels.Problem(
-        np.array([[1.0, 0.0]]), np.array([[1.0], [0.0]]), np.ones(1), np.ones(1), np.int64(0), 1.0
+        sample.x, sample.x.T.copy(), sample.y, sample.norms, np.int64(0), 1.0
     )
     nodes = np.array([0.0, 1.0])
     method = _kernels.Method(nodes, np.array([[1.0, 0.0], [-1.0, 1.0]]), 1e-9, 1e-9, False)
@@ -359,15 +361,14 @@ def test_a_neuron_that_turns_back_before_a_kink_goes_on(depths: float) -> None:
         np.zeros(1), np.ones(1), np.array([[[-0.015], [0.05]]]),
         np.zeros(2, np.int64), np.zeros(0), np.zeros((0, 1)),
     )  # fmt: skip
-    output = np.array([np.hypot(first, 1.0)])
     saved, _, events, unresolved = _kernels.replay(
-        problem, method, np.array([[first, 1.0]]), output, 0.0, wave, np.ones(1), 4
+        problem, method, network.weights, network.output, 0.0, wave, np.ones(1), 4
     )
     turns_back = np.arcsinh(first) > deepest
     assert unresolved == 0
     assert events.count[0] == (0 if turns_back else 1)
     product = saved.weights[0, 0, 0] * np.exp(saved.amplitude[0, 0, 1])
-    exact = first * np.cosh(end) + output[0] * np.sinh(end) if turns_back else 0.0
+    exact = first * np.cosh(end) + network.output[0] * np.sinh(end) if turns_back else 0.0
     assert product == pytest.approx(exact, abs=1e-12)
 
 

@@ -154,7 +154,8 @@ def test_beyond_the_grid_of_the_theory_its_end_counts() -> None:
     [
         ({"at": 9.0}, {}, "highest at an end of the grid"),
         ({}, {"small": -0.2}, "highest at an end of its grid"),
-        ({}, {"small": 0.0, "large": 0.0, "noise": 1e-9}, "its grid|a scale needs both"),
+        ({}, {"small": 0.002, "large": 0.002}, "a scale needs 0.01 of both"),
+        ({}, {"small": 0.0, "large": 0.0, "noise": 1e-9}, "its grid|a scale needs 0.01"),
     ],
 )
 def test_without_a_u_there_is_nothing_to_calibrate(

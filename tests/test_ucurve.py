@@ -84,7 +84,7 @@ def test_data_that_cannot_be_drawn_are_named_with_the_acceptance_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("overalign.sampling._MOST_EXTENSION", 1)  # gives up sooner
-    settings = UCurve(data="mixture:kappa=0.1,dimension=40,n=20,separability=0.8", sets=64)
+    settings = UCurve(data="mixture:kappa=0.1,n=12,separability=0.95", sets=4)
     with pytest.raises(oa.SamplingError, match=r"acceptance \d.*lower the separability"):
         run_ucurve(settings, tmp_path)
     assert not list(tmp_path.glob("*/result.nc"))
