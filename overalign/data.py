@@ -376,7 +376,7 @@ def _is_header(cells: list[str]) -> bool:
     """
     *inputs, label = map(str.strip, cells)
     numbered = inputs == [str(k) for k in range(len(inputs))]
-    return not _is_number(label) and (numbered or not any(map(_is_number, inputs)))
+    return bool(label) and not _is_number(label) and (numbered or not any(map(_is_number, inputs)))
 
 
 def _csv_row(

@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import (
     BrokenExecutor,
-    CancelledError,
     Executor,
     Future,
     as_completed,
 )
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
-from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .errors import OutputError, OveralignError, RunError
@@ -34,8 +32,8 @@ OnError: TypeAlias = Literal["continue", "stop"]
 # explains: not every error can leave its process
 _End: TypeAlias = OveralignError | Literal["failed"] | None
 
-# What executors raise of work or configs that cannot be sent to another process
-_CANNOT_TRAVEL = (PicklingError, AttributeError, TypeError)
+# What dask raises of a run whose workers ended, again and again; by name, for dask may be missing
+_GIVEN_UP = "KilledWorker"
 _NAMED = 4  # run folders, in a message
 
 
@@ -211,9 +209,11 @@ def _end_of(run: RunFolder[AnyConfig], future: Future[_End]) -> _End:
     """How a run ended; raise what the executor says, unless it is of this run alone."""
     try:
         return future.result()
-    except (OveralignError, BrokenExecutor, CancelledError, OSError, *_CANNOT_TRAVEL):
-        raise  # of a full disk, of all runs, or of a connection
-    except Exception as error:  # the work keeps its own: its workers ended, again and again
+    except Exception as error:  # the work keeps its own
+        if type(error).__name__ != _GIVEN_UP:
+            raise
+        if run.state == "finished":  # and the worker that did it ended before it said so
+            return None
         run.begin()
         run.fail(error)
         return "failed"

@@ -100,9 +100,12 @@ class Size(NamedTuple):
         >>> Size.from_text("width=64")
         Size(n=None, width=64.0)
         """
-        pairs = dict(pair.replace(" ", "").partition("=")[::2] for pair in text.split(","))
+        pairs = [pair.replace(" ", "").partition("=")[::2] for pair in text.split(",")]
         try:
-            return cls(**{name: float(value) for name, value in pairs.items()})
+            sizes = {name: float(value) for name, value in pairs}
+            if len(sizes) < len(pairs):
+                raise ValueError("a name is given twice")
+            return cls(**sizes)
         except (TypeError, ValueError):
             raise ProblemError(f'{text!r} is no size; expected "n=1000,width=64"') from None
 
@@ -418,8 +421,8 @@ class Judgements:
 def judge(runs: Runs | StrPath, *, seed: int = 0, calibrate_on: Size | None = None) -> Judgements:
     """Hold runs against what the paper says of them, and the two-layer theory predicts.
 
-    With several sizes the theory's own model is solved for its predictions, once in a process,
-    which takes some seconds.
+    With several sizes one is compared with the theory's own model, whose curves come solved with
+    the package (`overalign.prediction`), and the others are held against what it then says.
 
     Parameters
     ----------
@@ -463,14 +466,22 @@ def judge(runs: Runs | StrPath, *, seed: int = 0, calibrate_on: Size | None = No
     [('best c inside the grid', 'holds'), ('dip at small c', 'holds'), ('dip at large c', 'holds')]
     """
     runs = runs if isinstance(runs, Runs) else read_runs(runs)
+    size = min(runs.tables, key=_order) if calibrate_on is None else calibrate_on
+    if size not in runs.tables:
+        there = "; ".join(map(str, runs.tables))
+        raise ProblemError(f"no runs have {size}, to calibrate on; there are {there}")
     best = {size: _best(table, seed) for size, table in runs.tables.items()}
     by_size = {size: (best[size][0], *_dips(table, seed)) for size, table in runs.tables.items()}
     if len(by_size) > 1:
         by_size = _with_adjusted(by_size)
     places = {size: place for size, (_, place) in best.items() if place is not None}
     together = tuple(_exponents(list(runs.tables), places))
-    size = min(runs.tables) if calibrate_on is None else calibrate_on
     return Judgements(runs, by_size, together, size, tuple(_predicted(runs, size, seed)))
+
+
+def _order(size: Size) -> tuple[float, ...]:
+    """Smaller first, and last what has no such number."""
+    return tuple(math.inf if value is None else value for value in size)
 
 
 def _best(table: xr.Dataset, seed: int) -> tuple[Verdict, BestMultiplier | None]:
@@ -565,9 +576,6 @@ def _with_adjusted(by_size: Mapping[Size, tuple[Verdict, ...]]) -> dict[Size, tu
 
 def _predicted(runs: Runs, calibrate_on: Size, seed: int) -> Iterator[Verdict]:
     """What the theory, calibrated on one size, says of the others."""
-    if calibrate_on not in runs.tables:
-        there = "; ".join(map(str, runs.tables))
-        raise ProblemError(f"no runs have {calibrate_on}, to calibrate on; there are {there}")
     if len(runs.tables) == 1:
         reason = "there is one size, and nothing is left to predict when the theory is calibrated"
         yield Verdict(_PREDICTIONS, Judgement.OUT_OF_SCOPE, "ours", reason)

@@ -532,7 +532,8 @@ class Calibrated:
         yield dip_verdict(f"dip at large c{where}", predicted.large, measured.test.right)
         yield sign_verdict(f"the deeper dip{where}", predicted.deeper, measured.deeper)
         names = f"best c{where} within an octave", f"best c{where} moves as predicted"
-        if isinstance(measured.best, str) or isinstance(self.measured.best, str):
+        assert not isinstance(self.measured.best, str), "`calibrate` refuses it"
+        if isinstance(measured.best, str):
             for each in names:
                 yield Verdict(each, Judgement.INCONCLUSIVE, "ours", str(measured.best))
             return
@@ -629,12 +630,12 @@ def dip_verdict(name: str, predicted: Estimate, side: Side) -> Verdict:
     def verdict(judgement: Judgement, reason: str) -> Verdict:
         return Verdict(name, judgement, "ours", reason, evidence, witness=numbers)
 
+    if side.pairs < FEWEST_PAIRS:
+        return verdict(Judgement.INCONCLUSIVE, side.reason)
     expected = predicted.low >= SMALLEST_DIP
     if not (expected or predicted.high < SMALLEST_DIP):
         return verdict(Judgement.OUT_OF_SCOPE, "the theory leaves open whether it is a point deep")
     says = "a dip of one point" if expected else "less than one point"
-    if side.pairs < FEWEST_PAIRS:
-        return verdict(Judgement.INCONCLUSIVE, side.reason)
     shown = side.low >= SMALLEST_DIP
     ruled_out = side.high < SMALLEST_DIP and not side.left_out
     if not (shown or ruled_out):

@@ -244,6 +244,7 @@ class TestCsv:
             ("1,2,1\n1,2,0\n", "labels are 0 and 1"),
             ("1,2,cat\n1,2,dog\n", "line 1, column 3 holds 'cat'"),
             ("1,2,?\n3,4,1\n5,6,-1\n", r"line 1, column 3 holds '\?'"),
+            ("0,1,\n1,2,1\n0,3,-1\n", "line 1, column 3 holds ''"),
             ("a,2,\n3,4,1\n", "line 1, column 1 holds 'a'"),
             (b"\xff\xfe1,2", "not a readable text file"),
             ('1,"2\n', "not a readable text file"),

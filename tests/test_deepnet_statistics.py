@@ -156,6 +156,9 @@ def test_without_a_target_the_budget_is_the_end_of_training() -> None:
     table.attrs["settings"] = json.dumps({"training": {"stop_accuracy": None, "stop_risk": None}})
     assert trained(table).all()
     assert u_curve(table).judgement is HOLDS
+    to_the_turn = {"stop_accuracy": None, "stop_risk": None, "patience": 3}
+    table.attrs["settings"] = json.dumps({"training": to_the_turn})
+    assert not trained(table).any()
 
 
 def test_seeds_with_missing_runs_keep_the_halves_apart() -> None:

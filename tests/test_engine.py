@@ -442,35 +442,67 @@ def test_a_worker_that_is_killed_is_reported_and_its_run_is_done_in_the_next_cal
     assert (counts[0], counts[1], counts[2]) == (1, 1, 2)
 
 
+class KilledWorker(Exception):
+    """What dask raises, by its name."""
+
+
 class GivingUp(Remembering):
-    """A cluster that lost its workers over run 1."""
+    """A cluster that lost its workers over run 1, or has another reason to end it."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         run: RunFolder[Task] = args[0]
         if run.config.index != 1:
             return super().submit(fn, *args, **kwargs)
         future: Future[Any] = Future()
-        future.set_exception(RuntimeError("4 workers died"))
+        future.set_exception(self.reason)
         return future
 
 
 def test_a_run_that_an_executor_gives_up_has_failed_and_the_others_are_done(
     tmp_path: Path, marks: Path
 ) -> None:
-    configs = tasks(marks, 4)
+    configs, given_up = tasks(marks, 4), GivingUp(KilledWorker("4 workers died"))
     for _ in range(2):  # the second time it is reported as it is
-        with pytest.raises(RunError, match=r"1 of 4 runs failed; the first: RuntimeError: 4 work"):
-            run_all(configs, work, tmp_path, executor=GivingUp())
+        with pytest.raises(RunError, match=r"1 of 4 runs failed; the first: KilledWorker: 4 work"):
+            run_all(configs, work, tmp_path, executor=given_up)
         assert states(tmp_path, configs) == ["finished", "failed", "finished", "finished"]
     with pytest.raises(RunError, match="1 of 5 runs failed"):
         run_all(
             [configs[1], *tasks(marks, 6)[2:]],
             *(work, tmp_path),
-            executor=GivingUp(),
+            executor=given_up,
             retry_failed=True,
             on_error="stop",
         )
     assert squares(run_all(configs, work, tmp_path, retry_failed=True)) == [0, 1, 4, 9]
+
+
+def test_a_finished_run_that_an_executor_gives_up_stays_finished(
+    tmp_path: Path, marks: Path
+) -> None:
+    """The worker ended after it had kept its result and before it could say so."""
+
+    class TooLate(GivingUp):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            fn(*args, **kwargs)
+            return super().submit(fn, *args, **kwargs)
+
+    executor = TooLate(KilledWorker("4 workers died"))
+    assert squares(run_all(tasks(marks, 2), work, tmp_path, executor=executor)) == [0, 1]
+
+
+@pytest.mark.parametrize("reason", [RuntimeError("deserialization"), ImportError("no such module")])
+def test_what_ends_all_runs_is_no_failure_of_one(
+    reason: Exception, tmp_path: Path, marks: Path
+) -> None:
+    configs = tasks(marks, 2)
+    with pytest.raises(RunError, match="the executor cannot do the runs"):
+        run_all(configs, work, tmp_path, executor=GivingUp(reason))
+    assert states(tmp_path, configs)[1] == "absent"
 
 
 def test_runs_of_one_folder_are_done_by_one_call_at_a_time(tmp_path: Path, marks: Path) -> None:

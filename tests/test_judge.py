@@ -45,7 +45,7 @@ def rows_of(
 
 @pytest.fixture(autouse=True)
 def theory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A theory that is known, instead of one that takes seconds to solve."""
+    """A theory whose curves are known."""
     known = partial(calibrate, curve_of=planted_theory(n=-1.0, width=0.0))
     monkeypatch.setattr("overalign.judge.calibrate", known)
 
@@ -301,6 +301,7 @@ def test_the_size_to_calibrate_on_can_be_named(save: Save, capsys: Any) -> None:
         ("n=4", "no runs have n = 4, to"),
         ("depth=3", "'depth=3' is no size; expected"),
         ("n=many", "'n=many' is no size"),
+        ("n=4,n=16", "'n=4,n=16' is no size"),
         ("", "'' is no size"),
     ],
 )
@@ -313,6 +314,12 @@ def test_a_size_that_is_not_there_is_refused(
     code, out, _ = run(capsys, "judge", str(path), "--calibrate-on", text)
     assert code == 2
     assert "calibrated" not in out
+
+
+def test_sizes_may_lack_a_number() -> None:
+    tables = [sweep_table(planted_u(depth=0.04)) for _ in range(2)]
+    found = judge(Runs(dict(zip((Size(n=250, width=64), Size(width=128)), tables, strict=True))))
+    assert found.calibrated_on == Size(n=250, width=64)
 
 
 def test_a_size_without_a_best_c_cannot_calibrate(save: Save) -> None:

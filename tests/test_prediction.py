@@ -220,6 +220,12 @@ def test_the_theory_without_initial_function_says_no_dip_at_large_c() -> None:
     assert dip_verdict("paired", said, measured(large=0.0).test.right).judgement is HOLDS
 
 
+def test_without_an_end_of_the_runs_it_is_the_runs_that_are_too_few() -> None:
+    nothing = Side(*[math.nan] * 5, 0, 0, INCONCLUSIVE, "0 pairs; p < .01 needs 8")
+    verdict = dip_verdict("dip", Estimate(*[math.nan] * 3), nothing)
+    assert (verdict.judgement, verdict.reason) == (INCONCLUSIVE, nothing.reason)
+
+
 @pytest.mark.parametrize(
     ("predicted", "side", "judgement"),
     [

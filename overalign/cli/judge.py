@@ -78,13 +78,13 @@ def run_judge(options: JudgeOptions) -> int:
     from ..judge import Size, judge, read_runs
 
     console = Console(highlight=False, soft_wrap=True)
+    named = None if options.calibrate_on is None else Size.from_text(options.calibrate_on)
     runs = read_runs(options.runs, options.unit)
     for note in runs.notes:
         console.print(note, markup=False)
     for size, table in runs.tables.items():
         for shown in _curve(size, table):
             console.print(shown)
-    named = None if options.calibrate_on is None else Size.from_text(options.calibrate_on)
     console.print(str(judge(runs, seed=options.seed, calibrate_on=named)), markup=False)
     return REACHED
 

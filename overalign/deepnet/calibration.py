@@ -18,7 +18,7 @@ from .images import ImageData, Images, read_images
 from .learners import why_not_stackable
 from .ledger import Ledger
 from .models import build_model
-from .settings import Cell, Group, Sweep
+from .settings import Cell, Group, Sweep, Training
 from .training import train
 
 __all__ = ["as_in_a_worker", "epoch_seconds", "stack_size"]
@@ -102,7 +102,7 @@ def epoch_seconds(group: Group) -> float:
         for epochs in (1, 2):
             began = time.perf_counter()
             training = msgspec.structs.replace(
-                group.training, epochs=epochs, evaluate_every=1, mechanism=False
+                _endless(group.training), epochs=epochs, evaluate_every=1, mechanism=False
             )
             train(make_model, data, group.cells, training, group.seed)
     return (time.perf_counter() - began) / epochs
@@ -132,9 +132,7 @@ def _short_setup(settings: Sweep) -> Setup:
     data = read_images(settings.task, settings.seed)
     images = min(len(data.train), _STEPS * (settings.training.batch_size or len(data.train)))
     cell = Cell(log2_output_multiplier=0.0, learning_rate=1e-6)
-    training = msgspec.structs.replace(
-        settings.training, stop_accuracy=None, stop_risk=None, epochs=_ROUNDS + 1
-    )
+    training = msgspec.structs.replace(_endless(settings.training), epochs=_ROUNDS + 1)
     return Setup.of(
         partial(build_model, settings.architecture, data.shape, data.classes),
         _shortened(data, images),
@@ -142,6 +140,11 @@ def _short_setup(settings: Sweep) -> Setup:
         training,
         settings.seed,
     )
+
+
+def _endless(training: Training) -> Training:
+    """The same without a stop."""
+    return msgspec.structs.replace(training, stop_accuracy=None, stop_risk=None, patience=None)
 
 
 def _shortened(data: ImageData, images: int) -> ImageData:

@@ -138,6 +138,7 @@ class Architecture(Config, frozen=True):
         are normalised, without biases, it is 2, in training and but for the eps of the
         normalisation: behind the last one the network feels the scales of its gain and of the last
         layer alone, and so it is with the skip connections of "resnet".
+        Of a centered network it is that of the network before its start is subtracted.
 
         Returns
         -------

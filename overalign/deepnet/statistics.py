@@ -89,8 +89,8 @@ def trained(table: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray of bool
-        The target was reached; without a target in the settings (``stop_accuracy`` and
-        ``stop_risk``), the run came to the end of its budget and was not stuck.
+        The target was reached; without a target in the settings (``stop_accuracy``,
+        ``stop_risk`` and ``patience``), the run came to the end of its budget and was not stuck.
 
     Examples
     --------
@@ -100,6 +100,7 @@ def trained(table: xr.Dataset) -> xr.DataArray:
     """
     training = json.loads(table.attrs.get("settings", "{}")).get("training", {})
     targets = [training.get(name, True) for name in ("stop_accuracy", "stop_risk")]
+    targets.append(training.get("patience"))
     has_target = any(target is not None for target in targets)
     return table["outcome"].isin(["REACHED"] if has_target else ["REACHED", "BUDGET"])
 
