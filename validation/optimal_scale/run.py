@@ -368,9 +368,9 @@ def draw(results: Path) -> Any:
         ax.set(xscale="log", yscale="log", xlabel="$n$" if factor == "n" else "$h$")
         ax.set_xticks(levels, [f"{level:g}" for level in levels])
         ax.minorticks_off()
-        ax.legend(fontsize="x-small")
+        ax.legend(fontsize="x-small", loc="lower left")
     middle.set_ylabel(r"$c^*$ over that at the smallest size")
-    right.set_ylim(top=20.0)  # room for the legend
+    right.set_ylim(bottom=5e-4)  # room for the legend
     return figure
 
 

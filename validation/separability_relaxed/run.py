@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from matplotlib import colormaps
 
 from overalign.inference import Estimate, bootstrap, mean, slope
 from overalign.optimum import find_optimum
@@ -202,14 +203,14 @@ def draw(results: Path) -> Any:
     rows = common.read_rows(results / "runs.csv")
     levels = [level for level in LEVELS if has(rows, level)]
     figure, (axes,) = common.new_figure(1, 3, width=2.6, height=2.6)
-    shades = np.linspace(0.0, 0.85, len(levels))
+    shades = colormaps["viridis"](np.linspace(0.0, 0.9, len(levels)))
     tables = {level: curves(rows, level, "independent") for level in levels}
     levels.sort(key=lambda level: float(tables[level]["violating_pairs"].mean()))
     for shade, level in zip(shades, levels, strict=True):
         errors, alphas = tables[level]["network_error"].mean(axis=0), tables[level]["alpha"][0]
         share = 100.0 * tables[level]["violating_pairs"].mean()
         label = rf"$\{level.replace(' ', '')}$, {share:.0f} %"
-        axes[0].plot(alphas, errors / errors[0], color=str(shade), label=label)
+        axes[0].plot(alphas, errors / errors[0], color=shade, label=label)
     axes[0].set(xscale="log", ylim=(0.6, 1.35), xlabel=r"$\alpha$")
     axes[0].set_ylabel("error over that at the smallest alpha")
     axes[0].legend(fontsize="xx-small", ncols=2, loc="upper left")
@@ -222,7 +223,8 @@ def draw(results: Path) -> Any:
     axes[2].set_ylabel(r"$\Psi$ at the smallest $\alpha$")
     for ax in axes[1:]:
         ax.set_xlabel("share of violating pairs")
-        ax.legend()
+    axes[1].legend()
+    axes[2].legend(loc="lower left")
     return figure
 
 

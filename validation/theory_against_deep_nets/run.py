@@ -307,10 +307,10 @@ def draw(results: Path) -> Any:
         draw_band(ax, log2_c, drop, BLACK, "deep networks")
         # the theory falls far below what was measured beyond the grid of the deep networks
         ax.set(xlabel=r"$\log_2 c$", xlim=(-13.0, 4.5), ylim=(1.7 * drop.mean(axis=0).min(), 1.0))
-        ax.set_title(TITLES[name], fontsize="small")
+        ax.set_title(TITLES[name], fontsize="x-small")
         ax.axvline(test.log2_best, color="0.6", linewidth=0.8, zorder=0)
     axes[0, 0].set_ylabel("accuracy below the best, points")
-    axes[0, 0].legend(loc="lower left", fontsize="x-small")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
 
 
