@@ -45,7 +45,7 @@ class ProblemError(OveralignError, ValueError):
 
 
 class ToleranceError(OveralignError, ValueError):
-    """A tolerance is not positive, or below what float64 can deliver.
+    """A tolerance is not positive, below what float64 can deliver, or too coarse for a run's kinks.
 
     Examples
     --------

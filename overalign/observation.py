@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .alignment import Alignment, alignment_of
-from .errors import ProblemError, ScopeError
+from .errors import ProblemError, ScopeError, ToleranceError
 from .excess_error import class_mean_angle
 from .flow import Snapshot, Trajectory, solve, stop_at_risk
 from .phases import PhaseTimes, phase_times
@@ -166,7 +166,7 @@ class Problem:
         """Times that divide `run`, without the onset (ScopeError where sorting means nothing)."""
         try:
             return phase_times(self.run, onset=False)
-        except ProblemError as error:
+        except (ProblemError, ToleranceError) as error:
             raise ScopeError(str(error)) from error
 
     @cached_property
@@ -186,8 +186,11 @@ class Problem:
 
     @cached_property
     def states(self) -> Snapshot:
-        """The network at `times`."""
-        return self.run.at(self.times)
+        """The network at `times` (ScopeError where the inside of the run is not resolved)."""
+        try:
+            return self.run.at(self.times)
+        except ToleranceError as error:
+            raise ScopeError(str(error)) from error
 
     @cached_property
     def alignment(self) -> Alignment:
