@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, TypeAlias, cast
 
 import msgspec
 import numpy as np
@@ -532,17 +532,17 @@ class Calibrated:
         yield dip_verdict(f"dip at large c{where}", predicted.large, measured.test.right)
         yield sign_verdict(f"the deeper dip{where}", predicted.deeper, measured.deeper)
         names = f"best c{where} within an octave", f"best c{where} moves as predicted"
-        assert not isinstance(self.measured.best, str), "`calibrate` refuses it"
+        fitted = cast(BestMultiplier, self.measured.best)  # `calibrate` refuses all else
         if isinstance(measured.best, str):
             for each in names:
                 yield Verdict(each, Judgement.INCONCLUSIVE, "ours", str(measured.best))
             return
         moved = np.append(
-            measured.best.log2_c - self.measured.best.log2_c,
-            measured.best.replicates - self.measured.best.replicates,
+            measured.best.log2_c - fitted.log2_c,
+            measured.best.replicates - fitted.replicates,
         )
         here = self.predict(self.measured.ends)
-        count = min(self.reference.sets, measured.best.seeds, self.measured.best.seeds)
+        count = min(self.reference.sets, measured.best.seeds, fitted.seeds)
         yield from _moved_verdicts(names, predicted.replicates - here.replicates, moved, count)
 
 
