@@ -164,8 +164,9 @@ class Problem:
     @cached_property
     def phases(self) -> PhaseTimes:
         """Times that divide `run`, without the onset (ScopeError where sorting means nothing)."""
+        run = self.run  # a tolerance that it refuses is the caller's
         try:
-            return phase_times(self.run, onset=False)
+            return phase_times(run, onset=False)
         except (ProblemError, ToleranceError) as error:
             raise ScopeError(str(error)) from error
 
@@ -187,8 +188,9 @@ class Problem:
     @cached_property
     def states(self) -> Snapshot:
         """The network at `times` (ScopeError where the inside of the run is not resolved)."""
+        run, times = self.run, self.times
         try:
-            return self.run.at(self.times)
+            return run.at(times)
         except ToleranceError as error:
             raise ScopeError(str(error)) from error
 
